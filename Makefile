@@ -23,26 +23,26 @@ demo: setup lab-up ## Three virtual Sparks, site.yml, a verdict [TOPOLOGY=triang
 	@ansible-playbook site.yml
 
 .PHONY: test
-test: ## Everything that CI runs: lint, unit, molecule, lab
-	@tools/run-tests lint unit molecule lab
+test: setup-dev ## Everything that CI runs: lint, unit, molecule, lab
+	@python tools/tests.py lint unit molecule lab
 
 # --- its parts ---
 
 .PHONY: lint
-lint: ## ruff, mypy, yamllint, ansible-lint, changelog, docs and ansible-test sanity
-	@tools/run-tests lint
+lint: setup-dev ## ruff, mypy, yamllint, ansible-lint, changelog, docs and ansible-test sanity
+	@python tools/tests.py lint
 
 .PHONY: test-unit
-test-unit: ## The pure core, modules and plugins, with coverage
-	@tools/run-tests unit
+test-unit: setup-dev ## The pure core, modules and plugins, with coverage
+	@python tools/tests.py unit
 
 .PHONY: test-molecule
-test-molecule: ## Roles in containers
-	@tools/run-tests molecule
+test-molecule: setup-dev ## Roles in containers
+	@python tools/tests.py molecule
 
 .PHONY: test-lab
-test-lab: ## The whole on virtual Sparks, with injected faults
-	@tools/run-tests lab
+test-lab: setup-dev ## The whole on virtual Sparks, with injected faults
+	@python tools/tests.py lab
 
 # --- virtual Sparks ---
 

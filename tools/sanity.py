@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""Run `ansible-test sanity` on a copy of the tracked files: tools/sanity [ansible-test options]
+"""Run `ansible-test sanity` on a copy of the tracked files: python tools/sanity.py [ansible-test options]
 
 ansible-test wants a real folder ansible_collections/NAMESPACE/NAME and bootstraps pip in its virtual environments with a
 script from its own file host. Where that host cannot be reached, a stand-in of the same name that uses ensurepip is put
@@ -48,6 +47,9 @@ def copy_tracked_files() -> None:
         shutil.copy2(source, target)
     if kept.exists():
         shutil.move(kept, output)
+    # A repository of its own: ansible-test asks git for the files, and the outer one ignores this folder.
+    subprocess.run(["git", "init", "--quiet"], cwd=COPY, check=True)
+    subprocess.run(["git", "add", "--all"], cwd=COPY, check=True)
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
