@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.gb10.cluster.plugins.module_utils.host import NOT_FOUND, TIMED_OUT, Host
+
+
+def fake(folder: Path, name: str, script: str) -> None:
+    command = folder / name
+    command.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    command.chmod(0o755)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    (tmp_path / "bin").mkdir()
+    return Host(tmp_path, path=f"{tmp_path / 'bin'}:/usr/bin:/bin")
+
+
+def test_a_command_runs_in_the_c_locale(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    fake(tmp_path / "bin", "say", 'echo "$LC_ALL $1"; echo hm >&2; exit 3')
+    result = Host(tmp_path, path=f"{tmp_path / 'bin'}:/usr/bin:/bin").run(["say", "$HOME; ls"])
+    assert (result.rc, result.stdout, result.stderr, result.ok) == (3, "C $HOME; ls\n", "hm\n", False)
+
+
+def test_a_missing_command_is_127(host: Host) -> None:
+    result = host.run(["no-such-command", "x"])
+    assert result.rc == NOT_FOUND
+    assert "no-such-command" in result.stderr
+
+
+def test_a_slow_command_dies_with_its_children(host: Host, tmp_path: Path) -> None:
+    child = tmp_path / "child"
+    fake(tmp_path / "bin", "slow", f"sleep 60 & echo $! > {child}; wait")
+    result = host.run(["slow"], timeout_s=0.5)
+    assert result.rc == TIMED_OUT
+    assert result.duration_s < 5
+    time.sleep(0.1)
+    assert not alive(int(child.read_text(encoding="utf-8")))
+
+
+def alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    return status.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_a_started_process_can_be_killed_twice(host: Host) -> None:
+    process = host.start(["sleep", "60"])
+    assert process.running
+    assert process.kill().rc != 0
+    assert not process.running
+    process.kill()
+
+
+def test_commands_of_an_ordinary_login_find_sbin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert Host().which("ldconfig") is not None
+
+
+def test_which_takes_a_path(tmp_path: Path, host: Host) -> None:
+    fake(tmp_path / "bin", "tool", "true")
+    assert host.which(str(tmp_path / "bin/tool")) == str(tmp_path / "bin/tool")
+    assert host.which(str(tmp_path / "bin/other")) is None
+
+
+def test_files_are_read_under_the_root(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/number").write_text("42\n", encoding="utf-8")
+    (tmp_path / "etc/driver").symlink_to("../bus/drivers/mlx5_core")
+    assert host.read("/etc/number") == "42\n"
+    assert host.read_line("/etc/number") == "42"
+    assert host.read_int("/etc/number") == 42
+    assert host.link_name("/etc/driver") == "mlx5_core"
+    assert host.names("/etc") == ["driver", "number"]
+    assert host.exists("/etc/number")
+
+
+def test_what_is_missing_is_none(host: Host) -> None:
+    assert host.read("/etc/none") is None
+    assert host.read_line("/etc/none") is None
+    assert host.read_int("/etc/none") is None
+    assert host.link_name("/etc/none") is None
+    assert host.names("/etc/none") == []
+    assert not host.exists("/etc/none")
+
+
+def test_a_write_replaces_in_one_step(host: Host, tmp_path: Path) -> None:
+    host.write("/etc/deep/file", "one", mode=0o600)
+    host.write("/etc/deep/file", "two", mode=0o600)
+    target = tmp_path / "etc/deep/file"
+    assert target.read_text(encoding="utf-8") == "two"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert host.names("/etc/deep") == ["file"]
+    host.remove("/etc/deep/file")
+    host.remove("/etc/deep/file")
+    assert host.names("/etc/deep") == []
+
+
+def test_a_failed_write_leaves_the_old_file(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.write("/etc/file", "old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        host.write("/etc/file", "new")
+    assert host.read("/etc/file") == "old"
+    assert host.names("/etc") == ["file"]
