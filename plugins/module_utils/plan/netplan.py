@@ -42,7 +42,7 @@ def render_netplan(plan: Plan, node: str, renderer: Renderer) -> str:
 
 def _interface(half: HalfPlan, mtu: int, renderer: Renderer) -> list[str]:
     # The renderer stands at the interface: a global one would move the management interface as well.
-    return [
+    lines = [
         f"    # cage {half['cage']} half {half['half']}, to {_far_end(half)}",
         f"    {half['netdev']}:",
         f"      renderer: {renderer}",
@@ -54,6 +54,15 @@ def _interface(half: HalfPlan, mtu: int, renderer: Renderer) -> list[str]:
         f"      mtu: {mtu}",
         f"      addresses: [{half['ipv4']}/{half['prefix']}]",
     ]
+    if renderer == "NetworkManager":
+        # netplan turns the keys above into ipv6.method=ignore, which leaves fe80 to the kernel (netplan 0.106).
+        lines += [
+            "      networkmanager:",
+            "        passthrough:",
+            '          ipv4.never-default: "true"',
+            "          ipv6.method: disabled",
+        ]
+    return lines
 
 
 def _far_end(half: HalfPlan) -> str:
