@@ -29,7 +29,7 @@ class Pools:
     """Address space for the fabric, cut into /24s in order."""
 
     def __init__(self, declared: t.Sequence[str], taken: t.Sequence[Taken]) -> None:
-        self._pools = [_pool(text) for text in declared]
+        self._pools = [_pool(text) for text in ([declared] if isinstance(declared, str) else declared)]
         self._check_overlaps()
         for who, cidr in taken:
             self._refuse_taken(who, cidr)
