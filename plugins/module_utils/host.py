@@ -9,6 +9,7 @@ the time is up. Files are read under a root, so that a recorded tree is a node.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -126,6 +127,10 @@ class Host:
         except OSError:
             return None
 
+    def read_exact(self, path: str) -> str:
+        """The text of a file that writing back leaves as it was: foreign bytes and line ends included."""
+        return self.path(path).read_bytes().decode("utf-8", "surrogateescape")
+
     def read_line(self, path: str) -> str | None:
         text = self.read(path)
         return None if text is None else text.strip()
@@ -153,24 +158,37 @@ class Host:
     def exists(self, path: str) -> bool:
         return self.path(path).exists()
 
-    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+    def write(self, path: str, text: str, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
         """Replace a file in one step: after a crash there is the old text or the new one, never half of it."""
         target = self.path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode("utf-8", "surrogateescape"))
                 os.fchmod(file.fileno(), mode)
+                if owner is not None:
+                    os.fchown(file.fileno(), *owner)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, target)
+            _put(temporary, target)
         except BaseException:
             os.unlink(temporary)
             raise
 
     def remove(self, path: str) -> None:
         self.path(path).unlink(missing_ok=True)
+
+
+def _put(temporary: str, target: Path) -> None:
+    try:
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        # A mount point, as /etc/hosts is in a container, cannot be replaced, only filled anew.
+        target.write_bytes(Path(temporary).read_bytes())
+        os.unlink(temporary)
 
 
 def _with_sbin(path: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -115,3 +116,23 @@ def test_a_failed_write_leaves_the_old_file(host: Host, tmp_path: Path, monkeypa
         host.write("/etc/file", "new")
     assert host.read("/etc/file") == "old"
     assert host.names("/etc") == ["file"]
+
+
+def test_foreign_bytes_survive_reading_and_writing(host: Host, tmp_path: Path) -> None:
+    raw = b"caf\xe9\r\nplain\n\x0btab"
+    (tmp_path / "file").write_bytes(raw)
+    host.write("/file", host.read_exact("/file"), owner=(os.getuid(), os.getgid()))
+    assert (tmp_path / "file").read_bytes() == raw
+
+
+def test_a_mount_point_is_filled_in_place(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """podman mounts /etc/hosts into a container: rename answers EBUSY."""
+
+    def busy(*_paths: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    (tmp_path / "hosts").write_text("old\n", encoding="utf-8")
+    monkeypatch.setattr(os, "replace", busy)
+    host.write("/hosts", "new\n")
+    assert (tmp_path / "hosts").read_text(encoding="utf-8") == "new\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "hosts"]
