@@ -1,0 +1,142 @@
+"""The guest image: Debian with what a Spark has where our code looks. Built once per content, unprivileged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.identity import make_key
+from lab.progress import Step
+from lab.tarball import pack, tree
+
+SUITE = "trixie"
+MIRROR = "http://deb.debian.org/debian"
+DISK_SIZE = "3G"
+PACKAGES = (  # noqa: SIM905 - reads better than one name a line
+    "systemd-sysv systemd-timesyncd udev dbus kmod procps sudo linux-image-amd64 initramfs-tools zstd "
+    "python3 openssh-server iproute2 iputils-ping ethtool netplan.io lldpd pciutils "
+    "rdma-core ibverbs-utils rdmacm-utils perftest"
+).split()
+WITHOUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/i18n/*")
+GUEST = Path(__file__).parent / "guest"
+SPECIAL_MODES = {"/etc/sudoers.d/spark": 0o440}
+READY_MARKER = "GB10-LAB-READY"
+TRIAL_MARKER = "GB10-LAB-TRIAL"
+# Inside a user namespace of its own an ordinary user can unpack files of any owner.
+NAMESPACE = ("unshare", "--user", "--map-auto", "--map-root-user", "--")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image and the key pair that its nodes let in."""
+
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "root.ext4"
+
+    @property
+    def kernel(self) -> Path:
+        return self.folder / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        return self.folder / "initrd"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "id_ed25519"
+
+
+def content_hash() -> str:
+    """Changes when anything changes that decides what is in the image."""
+    digest = hashlib.sha256()
+    recipe = "\n".join([*bootstrap_command(Path()), _PACK, DISK_SIZE])
+    for part in (recipe.encode(), _guest_files(), (GUEST / "setup").read_bytes()):
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:16]
+
+
+def ensure(cache: Path) -> Image:
+    """The image for the present content; built when the cache does not hold it."""
+    folder = cache / "images" / content_hash()
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+        try:
+            _build(building)
+            building.rename(folder)
+        except BaseException:
+            _run([*_namespace(), "rm", "-rf", str(building)], building.parent / "remove.log", check=False)
+            raise
+    return Image(folder)
+
+
+def _build(folder: Path) -> None:
+    log = folder / "build.log"
+    with Step("image: install Debian packages", usual="60-90 s"):
+        (folder / "guest.tar").write_bytes(_guest_files())
+        shutil.copy(GUEST / "setup", folder / "setup")
+        _run(bootstrap_command(folder), log)
+    with Step("image: make the disk", usual="10 s"):
+        _run([*_namespace(), "sh", "-euc", _PACK, "sh", str(folder), DISK_SIZE], log)
+    make_key(folder / "id_ed25519", "gb10 lab")
+    for leftover in ("guest.tar", "setup", "root.tar"):
+        (folder / leftover).unlink()
+
+
+def bootstrap_command(folder: Path) -> list[str]:
+    """mmdebstrap with our files laid in before the kernel package builds its initrd, so that it is built once."""
+    guest, setup = (shlex.quote(str(path)) for path in (folder / "guest.tar", folder / "setup"))
+    return [
+        "mmdebstrap",
+        "--variant=minbase",
+        "--format=tar",
+        f"--include={','.join(PACKAGES)}",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in WITHOUT),
+        f"--essential-hook=tar-in {guest} /",
+        f'--customize-hook=cp {setup} "$1/lab-setup" && chroot "$1" /lab-setup && rm "$1/lab-setup"',
+        SUITE,
+        str(folder / "root.tar"),
+        MIRROR,
+    ]
+
+
+_PACK = """
+cd "$1"
+mkdir tree
+tar -xf root.tar -C tree --numeric-owner --exclude='./dev/*'
+cp tree/boot/lab-vmlinuz vmlinuz
+cp tree/boot/lab-initrd initrd
+chmod 644 vmlinuz initrd
+mke2fs -q -t ext4 -d tree -E lazy_itable_init=1 -m 0 root.ext4 "$2"
+rm -rf tree
+"""
+
+
+def _guest_files() -> bytes:
+    return pack(tree(GUEST / "rootfs", SPECIAL_MODES))
+
+
+def _namespace() -> tuple[str, ...]:
+    return () if os.geteuid() == 0 else NAMESPACE
+
+
+def _run(argv: list[str], log: Path, check: bool = True) -> None:
+    with log.open("ab") as output:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+    if check and done.returncode != 0:
+        kept = Path(tempfile.gettempdir()) / f"gb10-lab-build-{os.getuid()}.log"
+        shutil.copy(log, kept)
+        lines = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+        raise LabError(
+            f"Building the image failed: {argv[0]} ended with {done.returncode}. The whole log: {kept}\n{lines}"
+        )
