@@ -67,7 +67,7 @@ def read_network(text: str, what: str) -> netaddr.IPNetwork:
         network = netaddr.IPNetwork(str(text), version=4)
     except (netaddr.AddrFormatError, ValueError):
         raise PlanError(f"{what} has {text!r}; expected an IPv4 network like 10.210.0.0/16") from None
-    if network.cidr != network:
+    if str(network.cidr) != str(network):
         raise PlanError(f"{what} has {text}, an address and not a network; did you mean {network.cidr}?")
     return network
 
