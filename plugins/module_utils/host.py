@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
 import typing as t
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,13 +88,17 @@ class Host:
 
     # --- commands ---
 
-    def start(self, argv: t.Sequence[str]) -> Process:
-        """Start a command in a process group of its own. A command that does not exist ends with rc 127."""
+    def start(self, argv: t.Sequence[str], limit_s: int | None = None) -> Process:
+        """Start a command in a process group of its own. A command that does not exist ends with rc 127.
+
+        With a limit it also ends by itself after so many seconds, should we be killed before we can end it.
+        """
         binary = self.which(argv[0])
         if binary is None:
             return Process(argv, None)
+        guard = ["timeout", "--signal=KILL", str(limit_s)] if limit_s is not None else []
         popen = subprocess.Popen(
-            [binary, *argv[1:]],
+            [*guard, binary, *argv[1:]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -114,6 +120,15 @@ class Host:
             if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
                 return candidate
         return None
+
+    @contextmanager
+    def scratch(self) -> t.Iterator[str]:
+        """A private folder for the files that a command writes, removed with everything in it."""
+        folder = tempfile.mkdtemp(prefix="gb10-", dir=self.path("/tmp"))  # noqa: S108 - mkdtemp makes it private
+        try:
+            yield "/" + os.path.relpath(folder, self.root)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     # --- files ---
 
