@@ -1,0 +1,207 @@
+"""The schemas under docs/schema say what contracts.py says, and real plans are valid by them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.gb10.cluster.plugins.module_utils import contracts
+from ansible_collections.gb10.cluster.plugins.module_utils.plan.build import Declaration, build_plan
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from referencing import Registry, Resource
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs/schema"
+ROOTS: dict[str, t.Any] = {
+    "fabric-plan": contracts.Plan,
+    "check-record": contracts.CheckRecord,
+    "verdict": contracts.Verdict,
+    "evidence": contracts.EvidenceFile,
+}
+SCHEMAS = {name: json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8")) for name in ROOTS}
+REGISTRY: Registry[t.Any] = Registry().with_resources(
+    [(schema["$id"], Resource.from_contents(schema)) for schema in SCHEMAS.values()]
+)
+# What a schema may add to a type: prose and bounds.
+ADDED = {
+    "description",
+    "examples",
+    "format",
+    "pattern",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+}
+
+
+def validate(name: str, document: t.Any) -> None:
+    Draft202012Validator(SCHEMAS[name], registry=REGISTRY, format_checker=FormatChecker()).validate(document)
+
+
+# --- schema and TypedDict ---
+
+
+def of_type(hint: t.Any) -> t.Any:
+    """A type in a form that two sides can be compared in."""
+    origin, arguments = t.get_origin(hint), t.get_args(hint)
+    if t.is_typeddict(hint):
+        required = sorted(hint.__required_keys__)
+        return "object", required, {key: of_type(value) for key, value in t.get_type_hints(hint).items()}
+    if type(None) in arguments:
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        return "optional", of_type(inner)
+    if origin is t.Literal:
+        return "enum", sorted(arguments)
+    if origin is list:
+        return "list", of_type(arguments[0])
+    if origin is dict:
+        return "dict", of_type(arguments[1])
+    return {str: "string", int: "integer", float: "number", bool: "boolean", t.Any: "any"}[hint]
+
+
+def of_schema(node: dict[str, t.Any], document: dict[str, t.Any]) -> t.Any:
+    bare = {key: value for key, value in node.items() if key not in ADDED}
+    if "$ref" in bare:
+        return of_reference(bare["$ref"], document)
+    if "anyOf" in bare:
+        inner, null = bare["anyOf"]
+        assert null == {"type": "null"}
+        return "optional", of_schema(inner, document)
+    if "const" in bare:
+        assert bare["const"] == contracts.SCHEMA
+        return "string"
+    if "enum" in bare:
+        values = sorted(value for value in bare["enum"] if value is not None)
+        return ("optional", ("enum", values)) if None in bare["enum"] else ("enum", values)
+    return of_typed_schema(bare, document)
+
+
+def of_reference(reference: str, document: dict[str, t.Any]) -> t.Any:
+    if reference.startswith("#/$defs/"):
+        return of_schema(document["$defs"][reference.removeprefix("#/$defs/")], document)
+    other = SCHEMAS[reference.split(":")[2]]
+    return of_schema(other, other)
+
+
+def of_typed_schema(bare: dict[str, t.Any], document: dict[str, t.Any]) -> t.Any:
+    kind = bare.get("type", "any")
+    if isinstance(kind, list):
+        assert kind[1:] == ["null"]
+        return "optional", kind[0]
+    if kind == "array":
+        return "list", of_schema(bare["items"], document)
+    if kind == "object" and "properties" not in bare:
+        values = bare["additionalProperties"]
+        return "dict", "any" if values is True else of_schema(values, document)
+    if kind == "object":
+        assert bare["additionalProperties"] is False
+        return "object", sorted(bare["required"]), {k: of_schema(v, document) for k, v in bare["properties"].items()}
+    return kind
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_schema_and_type_say_the_same(name: str) -> None:
+    Draft202012Validator.check_schema(SCHEMAS[name])
+    assert of_schema(SCHEMAS[name], SCHEMAS[name]) == of_type(ROOTS[name])
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_every_definition_is_used(name: str) -> None:
+    text = json.dumps(SCHEMAS[name])
+    for definition in SCHEMAS[name].get("$defs", {}):
+        assert f'"#/$defs/{definition}"' in text
+
+
+# --- documents ---
+
+HOSTS = {f"spark{n}": {"ansible_host": f"192.0.2.{n}"} for n in range(1, 5)}
+PLANS = [("single", 1), ("direct", 2), ("triangle", 3), ("switch", 2), ("switch", 3), ("switch", 4)]
+
+
+def plan_of(topology: str, count: int) -> contracts.Plan:
+    return build_plan(list(HOSTS)[:count], HOSTS, Declaration(topology))
+
+
+@pytest.mark.parametrize(("topology", "count"), PLANS)
+def test_plans_are_valid(topology: str, count: int) -> None:
+    validate("fabric-plan", json.loads(json.dumps(plan_of(topology, count))))
+
+
+RECORD: contracts.CheckRecord = {
+    # The sample of health-checks 4.9.
+    "schema": "1",
+    "run_id": "20261123-1420",
+    "check": "P02",
+    "level": "pair",
+    "subject": {"from": "spark1:p0:a", "to": "spark2:p1:a", "direction": "from-to"},
+    "outcome": "fail",
+    "required": True,
+    "cause": "hardware",
+    "signature": "cx7-init-clamp",
+    "measured": {"bw_gbps": 13.3, "runs": [13.4, 13.3, 13.3], "lat_us": 1.67},
+    "threshold": {"pass": 95, "degraded": 80, "profile": "gb10-mtu9000-q4-64k"},
+    "evidence": {"argv": ["ib_write_bw"], "rc": 0, "raw_sha256": None},
+    "message": "13.3 Gb/s on a 200G link, insensitive to queue pairs and message size, normal latency",
+    "remedy": ["reboot spark1 and spark2 with the cable attached"],
+}
+VERDICT: contracts.Verdict = {
+    "outcome": "refuse",
+    "diagnosis": {"suspects": ["spark3"], "exonerated": [], "failing_paths": [], "next_action": None},
+    "valid_pools": [["spark1", "spark2"], ["spark3"]],
+    "blocked_by": ["P02 spark1:p0:a>spark2:p1:a"],
+    "run_id": "20261123-1420",
+}
+
+
+def evidence() -> dict[str, t.Any]:
+    return {
+        "schema": "1",
+        "run_id": "20261123-1420",
+        "plan": plan_of("triangle", 3),
+        "profile": "gb10-mtu9000-q4-64k",
+        "records": [copy.deepcopy(RECORD)],
+        "verdict": copy.deepcopy(VERDICT),
+    }
+
+
+def test_samples_are_valid() -> None:
+    validate("check-record", RECORD)
+    validate("verdict", VERDICT)
+    validate("evidence", evidence())
+
+
+def change(path: str, value: t.Any) -> dict[str, t.Any]:
+    document: dict[str, t.Any] = evidence()
+    *parents, last = (int(part) if part.isdigit() else part for part in path.split("/"))
+    node: t.Any = document
+    for parent in parents:
+        node = node[parent]
+    node[last] = value
+    return document
+
+
+BROKEN = [
+    ("schema", "2"),
+    ("verdict/outcome", "maybe"),
+    ("records/0/outcome", "ok"),
+    ("records/0/check", "bandwidth"),
+    ("records/0/extra", 1),
+    ("plan/topology", "ring"),
+    ("plan/mtu", 9001),
+    ("plan/nodes/spark1/mgmt_ip", "spark1"),
+    ("plan/nodes/spark1/halves/0/ipv4", "10.210.0.1/24"),
+    ("plan/nodes/spark1/halves/0/peer/half", "c"),
+    ("plan/paths/0/ends", []),
+    ("plan/nccl_env/spark1/NCCL_IB_DISABLE", 0),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), BROKEN, ids=[case[0] for case in BROKEN])
+def test_what_is_wrong_is_refused(path: str, value: t.Any) -> None:
+    with pytest.raises(ValidationError):
+        validate("evidence", change(path, value))
