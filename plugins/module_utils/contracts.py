@@ -239,6 +239,7 @@ class NodeFacts(t.TypedDict):
     packages: dict[str, str | None]  # asked for -> installed version
     tools: dict[str, str | None]  # ib_write_bw ... -> path
     reboot_required: bool
+    time_sync: t.NotRequired[str | None]  # the time service that runs; None: none does
     newest_kernel: str | None
     hazards: list[str]
     kernel_log: list[str] | None  # matching lines only; None: journal not readable
