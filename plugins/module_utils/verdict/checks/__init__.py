@@ -1,0 +1,8 @@
+"""The catalogue. Importing it registers every check."""
+
+from __future__ import annotations
+
+from ..registry import CHECKS, Check, catalogue
+from . import cage, cluster, half_link, node, pair
+
+__all__ = ["CHECKS", "Check", "cage", "catalogue", "cluster", "half_link", "node", "pair"]

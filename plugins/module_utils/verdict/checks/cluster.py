@@ -1,0 +1,63 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""C: all nodes together."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...contracts import NodeFacts
+from ..limits import Limits, OneOf
+from ..outcome import Outcome, failed, passed, unknown
+from ..registry import check
+from ..views import ClusterView
+
+_PROPERTIES: dict[str, t.Callable[[NodeFacts], object]] = {
+    "kernel": lambda facts: facts["kernel"],
+    "os_version": lambda facts: facts["os_version"],
+    "architecture": lambda facts: facts["architecture"],
+    "gpu_driver": lambda facts: next((gpu["driver"] for gpu in facts["gpus"] or []), None),
+    "firmware": lambda facts: _firmware(facts),
+    "memory_gib": lambda facts: facts["memory_kib"].get("MemTotal", 0) // (1024 * 1024) or None,
+}
+
+
+@check(
+    "C01",
+    scope="cluster",
+    needs=("members.kernel", "members.os_version", "members.gpus.driver", "members.packages", "members.memory_kib"),
+    parents=("N00",),
+    limits={"equal": OneOf},
+)
+def equality(cluster: ClusterView, limits: Limits) -> Outcome:
+    """All nodes have the same kernel, driver, firmware and tools. Skew hangs NCCL and looks like the fabric."""
+    found: dict[str, dict[str, object]] = {}
+    for name in limits.get(OneOf, "equal").values:
+        found[name] = {facts["node"]: _read(name, facts) for facts in cluster.members}
+    measured = {name: sorted({str(value) for value in values.values()}) for name, values in found.items()}
+    missing = [f"{name} of {node}" for name, values in found.items() for node, value in values.items() if not value]
+    differing = {name: values for name, values in found.items() if len({str(v) for v in values.values()}) > 1}
+    if missing:
+        return unknown(f"not known: {', '.join(missing)}", measured=measured)
+    if not differing:
+        return passed(f"equal: {', '.join(found)}", measured=measured)
+    return failed(
+        "; ".join(
+            f"{name} differs: {', '.join(f'{node} {value}' for node, value in values.items())}"
+            for name, values in differing.items()
+        ),
+        cause="software",
+        remedy=["bring all nodes to the same DGX OS update, then measure again"],
+        measured=measured,
+    )
+
+
+def _firmware(facts: NodeFacts) -> str | None:
+    versions = {half["rdma"]["fw_ver"] for half in facts["halves"] if half["rdma"]}
+    return None if None in versions else "/".join(sorted(map(str, versions)))
+
+
+def _read(name: str, facts: NodeFacts) -> object:
+    """A property, or else the version of the package of that name."""
+    return _PROPERTIES[name](facts) if name in _PROPERTIES else facts["packages"].get(name)

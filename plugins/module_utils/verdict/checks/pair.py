@@ -1,0 +1,256 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""P: one path, one way, measured."""
+
+from __future__ import annotations
+
+import ipaddress
+import statistics
+import typing as t
+
+from ...contracts import BandwidthRun, Evidence, Failure
+from ..limits import AtLeast, AtMost, Equals, Limits
+from ..outcome import Outcome, failed, graded, passed, unknown
+from ..registry import check
+from ..views import DirectionView, judged_runs
+
+_PASSIVE = ("N00", "N02", "N05", "L01", "L02", "L04", "L05", "L06", "L09")
+
+
+def _evidence(run: BandwidthRun) -> Evidence:
+    return {"argv": run["argv"], "rc": run["rc"], "raw_sha256": run["raw_sha256"]}
+
+
+def _nodes(way: DirectionView) -> str:
+    return f"{way.sender['node']} and {way.receiver['node']}"
+
+
+@check(
+    "P01",
+    scope="direction",
+    needs=("direction.bandwidth", "direction.duration_s", "served.rcs"),
+    parents=_PASSIVE,
+    limits={"path_mtu": Equals},
+    active=True,
+)
+def verbs(way: DirectionView, limits: Limits) -> Outcome:
+    """An RDMA write went over the planned devices: by the text of both GIDs, with packets of 4096 bytes.
+
+    GID 0 (fe80) works on a single link, so the GIDs are compared with the plan. perftest negotiates the MTU down in
+    silence, and with a wrong GID index it can print a header, no row, and exit 0.
+    """
+    failure = way.direction["failure"] or way.served["failure"]
+    if failure is not None:
+        return _failure(way, failure)
+    runs = way.direction["bandwidth"]
+    if not runs:
+        return unknown("no bandwidth run", remedy=[f"measure {_nodes(way)} again"])
+    expected = limits.get(Equals, "path_mtu")
+    measured = {
+        "mtu": sorted({run["mtu"] for run in runs}),
+        "local_ipv4": sorted({str(run["local_ipv4"]) for run in runs}),
+        "remote_ipv4": sorted({str(run["remote_ipv4"]) for run in runs}),
+    }
+    threshold = {"mtu": expected.equals, "local_ipv4": way.sender["ipv4"], "remote_ipv4": way.receiver["ipv4"]}
+    details: dict[str, t.Any] = {"measured": measured, "threshold": threshold, "evidence": _evidence(runs[-1])}
+    doubt = _doubt(runs)
+    if doubt:
+        return unknown(doubt, remedy=[f"measure {_nodes(way)} again"], **details)
+    wrong = _wrong_way(way, runs, expected)
+    if wrong:
+        return failed(
+            wrong, cause="configuration", remedy=[f"compare addresses, GIDs and MTU of {_nodes(way)}"], **details
+        )
+    return passed("RDMA writes over the planned devices", **details)
+
+
+def _failure(way: DirectionView, failure: Failure) -> Outcome:
+    """What the probe could not measure: bad when hardware, configuration or software said so, else not known."""
+    evidence: Evidence = {"argv": failure["argv"], "rc": failure["rc"], "raw_sha256": failure["raw_sha256"]}
+    message = f"{failure['stage']}: {failure['message']}"
+    if failure["cause"] in ("hardware", "configuration", "software"):
+        return failed(message, cause=failure["cause"], remedy=[f"look at {_nodes(way)}"], evidence=evidence)
+    remedy = [f"see that {_nodes(way)} are both up and measure at the same time"]
+    return unknown(message, cause=failure["cause"], remedy=remedy, evidence=evidence)
+
+
+def _doubt(runs: list[BandwidthRun]) -> str | None:
+    """Is the instrument itself in order? (health-checks 4.1)"""
+    for run in runs:
+        if run["rc"] != 0:
+            return f"{run['argv'][0] if run['argv'] else 'the tool'} ended with {run['rc']}"
+        if run["iterations"] < 1 or run["gbps"] <= 0:
+            return f"{run['gbps']:g} Gb/s in {run['iterations']} iterations is no measurement"
+        if run["agrees"] is not True:
+            return "text and JSON of the tool do not agree" if run["agrees"] is False else "the tool gave no JSON"
+    return None
+
+
+def _wrong_way(way: DirectionView, runs: list[BandwidthRun], expected: Equals) -> str | None:
+    for run in runs:
+        if (run["local_ipv4"], run["remote_ipv4"]) != (way.sender["ipv4"], way.receiver["ipv4"]):
+            return (
+                f"ran from {run['local_ipv4']} to {run['remote_ipv4']},"
+                f" planned is {way.sender['ipv4']} to {way.receiver['ipv4']}"
+            )
+        if expected.grade(run["mtu"]) != "pass":
+            return f"packets of {run['mtu']} bytes, expected {expected.equals}"
+    return None
+
+
+@check(
+    "P02",
+    scope="direction",
+    needs=("direction.bandwidth",),
+    parents=("N00", "N03", "P01"),
+    limits={"bandwidth_gbps": AtLeast, "spread": AtMost},
+    active=True,
+)
+def bandwidth(way: DirectionView, limits: Limits) -> Outcome:
+    """The bandwidth of one half, one way: the median of the repeats, the warm-up left out.
+
+    Healthy is 109-112 Gb/s. 93-97 is MTU 1500, 45-60 is PCIe x2, 8-25 with normal latency is a throttled NIC, under 6
+    is a switch that forwards by CPU. Directions are never averaged: an asymmetric fault is a fault.
+    """
+    runs = judged_runs(way.direction)
+    settings = way.reading.profile["bandwidth"]
+    values = [run["gbps"] for run in runs]
+    limit, spread_limit = limits.get(AtLeast, "bandwidth_gbps"), limits.get(AtMost, "spread")
+    again = [f"measure {_nodes(way)} again, with nothing else running"]
+    if len(runs) < settings["repeats"]:
+        return unknown(f"{len(runs)} of {settings['repeats']} runs", remedy=again, measured={"runs": values})
+    if any((run["qps"], run["size_bytes"]) != (settings["qps"], settings["size_bytes"]) for run in runs):
+        return unknown(
+            f"not measured with {settings['qps']} queue pairs and {settings['size_bytes']} bytes as the profile says",
+            remedy=again,
+            measured={"runs": values},
+        )
+    median = statistics.median(values)
+    spread = (max(values) - min(values)) / median if median > 0 else 0.0
+    reference = way.reading.median_gbps
+    measured = {"bw_gbps": median, "min_gbps": min(values), "spread": round(spread, 3), "runs": values}
+    threshold = limit.shown(reference) | {"spread": spread_limit.max, "profile": way.reading.profile["name"]}
+    details: dict[str, t.Any] = {"measured": measured, "threshold": threshold, "evidence": _evidence(runs[-1])}
+    hopeless = limit.grade(max(values), reference) == "fail"
+    if spread_limit.grade(spread) == "fail" and not hopeless:
+        return unknown(
+            f"the runs differ by {spread:.0%} ({min(values):.3g} to {max(values):.3g} Gb/s)",
+            remedy=again,
+            **details,
+        )
+    return graded(
+        limit.grade(median, reference),
+        f"{median:.4g} Gb/s, expected {_expectation(limit, reference)}",
+        cause="hardware",
+        remedy=[
+            f"reboot {_nodes(way)} with the cable attached",
+            "if unchanged: power both off, unplug them for 60 s",
+            "if unchanged: update OS and firmware",
+        ],
+        **details,
+    )
+
+
+def _expectation(limit: AtLeast, reference: float | None) -> str:
+    least = limit.min
+    if limit.min_ratio is not None and reference is not None:
+        least = max(least, limit.min_ratio * reference)
+    return f"at least {least:.3g}"
+
+
+@check(
+    "P04",
+    scope="direction",
+    needs=("direction.latency", "direction.latency.typical_us"),
+    parents=("N00", "P01"),
+    limits={"latency_us": AtMost},
+    active=True,
+)
+def latency(way: DirectionView, limits: Limits) -> Outcome:
+    """The typical latency of a small write. Normal latency with low bandwidth is the NIC, both bad is the path."""
+    run = way.direction["latency"]
+    assert run is not None
+    limit = limits.get(AtMost, "latency_us")
+    measured = {"lat_us": run["typical_us"], "p99_us": run["p99_us"], "iterations": run["iterations"]}
+    evidence: Evidence = {"argv": run["argv"], "rc": run["rc"], "raw_sha256": run["raw_sha256"]}
+    if run["rc"] != 0 or run["iterations"] < 1 or run["typical_us"] <= 0:
+        return unknown(
+            f"{run['typical_us']:g} us in {run['iterations']} iterations, exit code {run['rc']}, is no measurement",
+            measured=measured,
+            evidence=evidence,
+        )
+    return graded(
+        limit.grade(run["typical_us"]),
+        f"{run['typical_us']:.4g} us, expected at most {limit.max:g}",
+        cause="hardware",
+        remedy=[f"see what else uses {_nodes(way)}", "swap the cable with another one: does the fault move?"],
+        measured=measured,
+        threshold=limit.shown(),
+        evidence=evidence,
+    )
+
+
+@check(
+    "P05",
+    scope="direction",
+    needs=("direction.tx_bytes", "direction.bandwidth", "served.rx_bytes"),
+    parents=("N00", "P01"),
+    limits={"on_port": AtLeast, "elsewhere": AtMost},
+    active=True,
+)
+def accounting(way: DirectionView, limits: Limits) -> Outcome:
+    """The bytes that the tool reports were counted by the planned ports, on both ends, and by no other port.
+
+    Without this a number proves nothing: two halves of one cage loop inside the chip.
+    """
+    reported = sum(run["iterations"] * run["size_bytes"] for run in way.direction["bandwidth"])
+    least, most = limits.get(AtLeast, "on_port"), limits.get(AtMost, "elsewhere")
+    measured: dict[str, object] = {"reported_bytes": reported}
+    threshold = {"on_port": least.min, "elsewhere": most.max}
+    lost, stray = [], []
+    for word, device, counted in (
+        ("sent", way.sender["rdma"], way.direction["tx_bytes"]),
+        ("received", way.receiver["rdma"], way.served["rx_bytes"]),
+    ):
+        own = counted.get(device)
+        if own is None or reported < 1:
+            return unknown(f"nobody counted the bytes {word} by {device}", measured=measured, threshold=threshold)
+        others = {name: (value or 0) / reported for name, value in counted.items() if name != device}
+        measured |= {f"{word}_ratio": round(own / reported, 3), f"{word}_elsewhere": max(others.values(), default=0.0)}
+        if least.grade(own / reported) != "pass":
+            lost.append(f"{device} {word} {own / reported:.0%} of the bytes")
+        stray += [f"{name} {word} {ratio:.0%}" for name, ratio in others.items() if most.grade(ratio) != "pass"]
+    if not lost and not stray:
+        return passed("the bytes went over the planned ports", measured=measured, threshold=threshold)
+    return failed(
+        ", ".join([*lost, *stray]),
+        cause="configuration",
+        remedy=[f"compare routes and GIDs of {_nodes(way)}: the traffic takes another port"],
+        measured=measured,
+        threshold=threshold,
+    )
+
+
+@check("P07", scope="direction", needs=("facts.routes",), parents=("N00", "L01", "L05"))
+def egress(way: DirectionView, limits: Limits) -> Outcome:
+    """The route to the peer leaves through the planned interface, not over Wi-Fi or management."""
+    peer = ipaddress.ip_address(way.receiver["ipv4"])
+    candidates = [
+        (network.prefixlen, route["dev"])
+        for route in way.facts["routes"]
+        if peer in (network := ipaddress.ip_network("0.0.0.0/0" if route["dst"] == "default" else route["dst"]))
+    ]
+    planned = way.sender["netdev"]
+    longest = max((length for length, _dev in candidates), default=None)
+    devices = sorted({dev for length, dev in candidates if length == longest})
+    measured = {"devices": devices}
+    if devices == [planned]:
+        return passed(f"over {planned}", measured=measured)
+    return failed(
+        f"{peer} is reached over {' and '.join(devices) or 'nothing'}, planned is {planned}",
+        cause="configuration",
+        remedy=[f"run site.yml: role fabric writes the planned addresses of {way.sender['node']}"],
+        measured=measured,
+        threshold={"device": planned},
+    )

@@ -1,0 +1,130 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From check records to suspects and the next thing to do.
+
+A finding about settings, software or a whole node explains itself. A missing carrier, a lost packet and a slow path are
+symptoms: those go into the matrix, which says what part they have in common.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..contracts import CheckRecord, Diagnosis, PathPlan, Plan
+from .matrix import Isolation, Part, isolate
+from .outcome import CHECK_MODE
+from .records import Records, concerns, is_root, nodes_of, refuses, subject_key
+
+_SHOWN_ALTERNATIVES = 4
+
+
+def diagnose(plan: Plan, records: Records) -> Diagnosis:
+    """The smallest set of suspects for everything that is not in order."""
+    roots = [record for record in records if is_root(record)]
+    plain = [record for record in roots if _explains_itself(record)]
+    symptoms = [record for record in roots if not _explains_itself(record)]
+    failing = [path["id"] for path in plan["paths"] if any(concerns(record, path) for record in symptoms)]
+    passing = [path["id"] for path in plan["paths"] if path["id"] not in failing and _proven(path, records)]
+    isolation = isolate(plan, failing, passing)
+    suspects = list(dict.fromkeys(_suspect(record) for record in plain))
+    suspects += [_together(explanation) for explanation in isolation.explanations[:_SHOWN_ALTERNATIVES]]
+    return {
+        "suspects": suspects,
+        "exonerated": [
+            part.name for part in isolation.cleared if part.kind != "common cause" and part.name not in suspects
+        ],
+        "failing_paths": [path["id"] for path in plan["paths"] if _refused(path, records)],
+        "next_action": _next_action(plan, records, plain, isolation),
+    }
+
+
+def _explains_itself(record: CheckRecord) -> bool:
+    if record["level"] in ("node", "cluster"):
+        return True
+    return record["level"] == "half-link" and record["cause"] in ("configuration", "software")
+
+
+def _proven(path: PathPlan, records: Records) -> bool:
+    mine = [record for record in records if record["required"] and record["subject"].get("path") == path["id"]]
+    return bool(mine) and all(record["outcome"] == "pass" for record in mine)
+
+
+def _refused(path: PathPlan, records: Records) -> bool:
+    return any(refuses(record) and record["signature"] != CHECK_MODE and concerns(record, path) for record in records)
+
+
+def _suspect(record: CheckRecord) -> str:
+    if record["level"] == "cluster":
+        return f"difference between {' and '.join(sorted(nodes_of(record)))}"
+    kind = {1: "node", 2: "cage", 3: "port"}[len(record["subject"])]
+    return f"{kind} {subject_key(record)}"
+
+
+def _together(explanation: tuple[Part, ...]) -> str:
+    return " and ".join(part.name for part in explanation)
+
+
+def _next_action(plan: Plan, records: Records, plain: list[CheckRecord], isolation: Isolation) -> str | None:
+    for record in plain:
+        if record["remedy"]:
+            return record["remedy"][0]
+    if plain:
+        return f"{plain[0]['check']} {subject_key(plain[0])}: {plain[0]['message']}".replace("  ", " ")
+    if len(isolation.explanations) > 1 and len(plan["nodes"]) > 2:
+        first = " or ".join(_together(explanation) for explanation in isolation.explanations[:_SHOWN_ALTERNATIVES])
+        return f"tell {first} apart: {_discriminate(isolation.explanations)}"
+    if isolation.explanations:
+        return _action(plan, isolation.explanations[0][0])
+    if any(record["signature"] == CHECK_MODE and refuses(record) for record in records):
+        return "run without --check to measure"
+    return None
+
+
+def _discriminate(explanations: t.Sequence[tuple[Part, ...]]) -> str:
+    nodes = sorted({part.what for chosen in explanations for part in chosen if part.kind == "node"})
+    if nodes:
+        return f"reboot {nodes[0]} with its cables attached and measure again"
+    return "swap two cables and measure again: the fault moves with a cable and stays with a node"
+
+
+def _action(plan: Plan, part: Part) -> str:
+    if len(plan["nodes"]) == 2 and part.kind in ("node", "link", "common cause"):
+        return "both halves of the only cable fail: move its plugs to the other cages; if unchanged, try another cable"
+    return _ACTIONS[part.kind](plan, part)
+
+
+def _other_link(plan: Plan, part: Part) -> str:
+    return next((link["id"] for link in plan["links"] if link["id"] != part.what), "another one")
+
+
+def _ends(part: Part) -> str:
+    return " and ".join(end.partition(":")[0] for end in part.what.split("-", 1)) if "-" in part.what else part.what
+
+
+def _node_action(plan: Plan, part: Part) -> str:
+    if plan["topology"] == "switch":
+        return (
+            f"move the cable of {part.what} to a spare switch port; if unchanged, reboot {part.what} with it attached"
+        )
+    return f"reboot {part.what} with both cables attached; if unchanged power it off and unplug it for 60 s"
+
+
+_ACTIONS: dict[str, t.Callable[[Plan, Part], str]] = {
+    "node": _node_action,
+    "controller": lambda plan, part: (
+        f"read N03 on {part.what.partition(':')[0]} (expect 32 GT/s x4 on half {part.what.partition(':')[2]})"
+    ),
+    "link": lambda plan, part: (
+        f"swap cable {part.what} with cable {_other_link(plan, part)} and measure again:"
+        " if the fault moves, it is the cable, else a cage"
+    ),
+    "half-link": lambda plan, part: (
+        f"compare N03 and L01 at both ends of {part.what}; if both are right, move one plug to the other cage"
+    ),
+    "plane": lambda plan, part: f"compare addresses, subnets and MTU of half {part.what} on all nodes",
+    "common cause": lambda plan, part: (
+        "everything fails alike: look at the node checks and at the measurement itself before any cable"
+    ),
+    "path": lambda plan, part: f"look at the switch between the ends of {part.what}; both reach the other nodes",
+}

@@ -1,0 +1,132 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what was read to check records: every check of the profile on every subject of the plan.
+
+Two rules make it fail closed. A check whose input is missing or malformed answers ``unknown``, before its function is
+called. And a check that stands on a finding is ``skipped``, so that one cause gives one finding.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import typing as t
+from dataclasses import replace
+
+from ..contracts import SCHEMA, CheckRecord
+from .checks import CHECKS, Check, catalogue
+from .limits import Limits
+from .outcome import BLOCKED, CHECK_MODE, Outcome, skipped, unknown
+from .profiles import parsed_limits
+from .registry import Scope
+from .shape import answers
+from .views import ClusterView, Reading, View, views
+
+Judged = dict[tuple[str, str], Outcome]  # (check id, subject key)
+
+_SCOPES: tuple[Scope, ...] = ("node", "half", "cage", "direction", "cluster")
+
+
+def judge(reading: Reading, run_id: str, only: t.Collection[str] | None = None) -> list[CheckRecord]:
+    """The records of all checks of the profile, or of some, in the order of the catalogue."""
+    required = set(reading.profile["required"])
+    limits = parsed_limits(reading.profile)
+    chosen = [check for check in catalogue() if check.id in limits and (only is None or check.id in only)]
+    judged: Judged = {}
+    labels: dict[tuple[str, str], str] = {}
+    roots: dict[tuple[str, str], str] = {}
+    subjects = {scope: list(views(scope, reading)) for scope in _SCOPES}
+    for check in _parents_first(chosen):
+        for view in subjects[check.scope]:
+            key = (check.id, view.key)
+            labels[key] = f"{check.id} {view.label}"
+            outcome = evaluate(check, view, limits[check.id])
+            blocker = _blocker(check, view, judged, required)
+            if blocker is not None and outcome.signature != CHECK_MODE:
+                roots[key] = roots.get(blocker, labels[blocker])
+                outcome = _blocked(outcome, roots[key])
+            judged[key] = outcome
+    return [
+        _record(run_id, check, view, judged[check.id, view.key], check.id in required)
+        for check in chosen
+        for view in subjects[check.scope]
+    ]
+
+
+def evaluate(check: Check, view: View, limits: Limits) -> Outcome:
+    """One check on one subject, without its parents."""
+    if check.active and view.reading.check_mode:
+        return skipped("not measured in check mode", signature=CHECK_MODE)
+    sources = view.sources()
+    for need in check.needs:
+        root, *path = need.split(".")
+        value, shape = sources[root]
+        if not answers(value, shape, path):
+            reason = view.absence(root) if value is None or None in _items(value) else f"{need} is not known"
+            return unknown(reason)
+    try:
+        return check.judge(view, limits)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return unknown(f"what was read cannot be judged: {type(error).__name__}: {error}")
+
+
+def cluster_outcomes(reading: Reading, nodes: t.Sequence[str]) -> list[Outcome]:
+    """The required checks of the cluster, asked of some of its nodes."""
+    limits = parsed_limits(reading.profile)
+    view = ClusterView(reading, tuple(nodes))
+    return [
+        evaluate(CHECKS[check_id], view, limits[check_id])
+        for check_id in reading.profile["required"]
+        if CHECKS[check_id].scope == "cluster"
+    ]
+
+
+def _items(value: t.Any) -> list[t.Any]:
+    return value if isinstance(value, list) else []
+
+
+def _parents_first(checks: list[Check]) -> list[Check]:
+    by_id = {check.id: check for check in checks}
+    graph = {check.id: [parent for parent in check.parents if parent in by_id] for check in checks}
+    return [by_id[check_id] for check_id in graphlib.TopologicalSorter(graph).static_order()]
+
+
+def _blocker(check: Check, view: View, judged: Judged, required: set[str]) -> tuple[str, str] | None:
+    """The first parent that makes this answer worthless. An observed check never blocks: it may not refuse."""
+    for parent in check.parents:
+        if parent not in required:
+            continue
+        for key in view.related(CHECKS[parent].scope):
+            outcome = judged.get((parent, key))
+            if outcome is not None and _blocks(outcome, same_subject=key == view.key):
+                return parent, key
+    return None
+
+
+def _blocks(outcome: Outcome, same_subject: bool) -> bool:
+    """A parent that failed. One that is not known only hides the same gap of the same subject."""
+    return outcome.name in ("fail", "skipped") or (outcome.name == "unknown" and same_subject)
+
+
+def _blocked(outcome: Outcome, root: str) -> Outcome:
+    """What was measured stays in the record; the judgement is withheld."""
+    return replace(outcome, name="skipped", message=f"blocked by {root}", cause=None, remedy=(), signature=BLOCKED)
+
+
+def _record(run_id: str, check: Check, view: View, outcome: Outcome, required: bool) -> CheckRecord:
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "check": check.id,
+        "level": check.level,
+        "subject": view.subject,
+        "outcome": outcome.name,
+        "required": required,
+        "cause": outcome.cause,
+        "signature": outcome.signature,
+        "measured": outcome.measured,
+        "threshold": outcome.threshold,
+        "evidence": outcome.evidence,
+        "message": outcome.message,
+        "remedy": list(outcome.remedy),
+    }

@@ -1,0 +1,97 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A profile says how to measure, which checks decide and what numbers they expect. Refused as a whole when in doubt."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..contracts import SCHEMA, BandwidthSettings, LatencySettings, Profile
+from .checks import CHECKS, catalogue
+from .limits import Limit, Limits, ProfileError, parse_limit
+
+# Nothing is admitted without a node that answers and a measured fabric: passive checks cannot see a throttled NIC
+# (health-checks 2.4).
+INDISPENSABLE = ("N00", "P01", "P02")
+
+
+def validated(raw: t.Any) -> Profile:
+    """The profile, or ProfileError with one sentence."""
+    if not isinstance(raw, dict):
+        raise ProfileError(f"a profile is a mapping, found {type(raw).__name__}")
+    _keys(raw, Profile, "profile")
+    if raw["schema"] != SCHEMA:
+        raise ProfileError(f"profile schema {raw['schema']!r} is not {SCHEMA!r}")
+    for name, shape in (("bandwidth", BandwidthSettings), ("latency", LatencySettings)):
+        _keys(raw[name], shape, name)
+        for key, value in raw[name].items():
+            _count(value, f"{name}.{key}", at_least=0 if key == "warmup" else 1)
+    for key in ("rendezvous_s", "command_timeout_s"):
+        _count(raw[key], key, at_least=1)
+    _check_lists(raw)
+    parsed_limits(raw)
+    return t.cast("Profile", raw)
+
+
+def parsed_limits(raw: t.Mapping[str, t.Any]) -> dict[str, Limits]:
+    """The thresholds of every listed check."""
+    listed = [*raw["required"], *raw["observe"]]
+    thresholds = raw["thresholds"]
+    if not isinstance(thresholds, dict):
+        raise ProfileError(f"thresholds must map check ids to thresholds, found {thresholds!r}")
+    for check_id in thresholds:
+        if check_id not in listed:
+            raise ProfileError(f"thresholds.{check_id}: this check is neither required nor observed")
+    return {check_id: Limits(_limits(check_id, thresholds.get(check_id, {}))) for check_id in listed}
+
+
+def _limits(check_id: str, raw: t.Any) -> dict[str, Limit]:
+    where = f"thresholds.{check_id}"
+    if not isinstance(raw, dict):
+        raise ProfileError(f"{where}: expected a mapping, found {raw!r}")
+    check = CHECKS[check_id]
+    forms = check.limits | check.optional_limits
+    for name in raw:
+        if name not in forms:
+            known = ", ".join(sorted(forms)) or "none"
+            raise ProfileError(f"{where}.{name}: {check_id} has no such threshold (it has: {known})")
+    for name in check.limits:
+        if name not in raw:
+            raise ProfileError(f"{where}.{name}: missing; {check_id} cannot judge without it")
+    return {name: parse_limit(forms[name], raw[name], f"{where}.{name}") for name in raw}
+
+
+def _check_lists(raw: dict[str, t.Any]) -> None:
+    for key in ("required", "observe"):
+        ids = raw[key]
+        if not isinstance(ids, list):
+            raise ProfileError(f"{key} must be a list of check ids, found {ids!r}")
+        for check_id in ids:
+            if check_id not in CHECKS:
+                raise ProfileError(
+                    f"{key}: unknown check {check_id!r} (known: {' '.join(check.id for check in catalogue())})"
+                )
+    listed = [*raw["required"], *raw["observe"]]
+    twice = sorted({check_id for check_id in listed if listed.count(check_id) > 1})
+    if twice:
+        raise ProfileError(f"{', '.join(twice)}: listed twice; a check is either required or observed")
+    absent = [check_id for check_id in INDISPENSABLE if check_id not in raw["required"]]
+    if absent:
+        raise ProfileError(f"required: {', '.join(absent)} missing; nothing is admitted without them")
+
+
+def _keys(raw: t.Any, shape: type, where: str) -> None:
+    if not isinstance(raw, dict):
+        raise ProfileError(f"{where} must be a mapping, found {raw!r}")
+    wanted = t.get_type_hints(shape)
+    missing, extra = sorted(wanted.keys() - raw.keys()), sorted(map(str, raw.keys() - wanted.keys()))
+    if missing:
+        raise ProfileError(f"{where}: {', '.join(missing)} missing")
+    if extra:
+        raise ProfileError(f"{where}: unknown key {', '.join(extra)}")
+
+
+def _count(value: t.Any, where: str, at_least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ProfileError(f"{where} must be a whole number of at least {at_least}, found {value!r}")

@@ -1,0 +1,89 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The catalogue of checks: one function per id, registered where it is written.
+
+A check names what it looks at (scope), the inputs without which it cannot answer (needs), the checks without which its
+answer means nothing (parents) and the thresholds it takes from the profile. Its docstring is the catalogue entry.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ..contracts import Level
+from .limits import Limit, Limits
+from .outcome import Outcome
+
+Scope = t.Literal["node", "half", "cage", "direction", "cluster"]
+
+LEVELS: dict[Scope, Level] = {
+    "node": "node",
+    "half": "half-link",
+    "cage": "half-link",
+    "direction": "pair",
+    "cluster": "cluster",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    id: str
+    scope: Scope
+    needs: tuple[str, ...]  # dotted, from the sources of the view: "half.rdma.state"
+    parents: tuple[str, ...]
+    limits: dict[str, type[Limit]]  # thresholds that a profile must have
+    optional_limits: dict[str, type[Limit]]  # and those it may leave out
+    active: bool  # loads the fabric, so it is not run in check mode
+    text: str
+    judge: t.Callable[[t.Any, Limits], Outcome]
+
+    @property
+    def level(self) -> Level:
+        return LEVELS[self.scope]
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def catalogue() -> list[Check]:
+    """Every check, from the node to the cluster."""
+    return sorted(CHECKS.values(), key=lambda entry: ("NLPC".index(entry.id[0]), entry.id))
+
+
+_ViewT = t.TypeVar("_ViewT")
+_Judge = t.Callable[[_ViewT, Limits], Outcome]
+
+
+def check(
+    check_id: str,
+    *,
+    scope: Scope,
+    needs: tuple[str, ...] = (),
+    parents: tuple[str, ...] = (),
+    limits: dict[str, type[Limit]] | None = None,
+    optional_limits: dict[str, type[Limit]] | None = None,
+    active: bool = False,
+) -> t.Callable[[_Judge[_ViewT]], _Judge[_ViewT]]:
+    """Register a function as the check of this id."""
+
+    def register(function: _Judge[_ViewT]) -> _Judge[_ViewT]:
+        if check_id in CHECKS:
+            raise ValueError(f"check {check_id} is registered twice")
+        if not function.__doc__:
+            raise ValueError(f"check {check_id} has no catalogue entry (docstring)")
+        CHECKS[check_id] = Check(
+            check_id,
+            scope,
+            needs,
+            parents,
+            limits or {},
+            optional_limits or {},
+            active,
+            function.__doc__.strip(),
+            function,
+        )
+        return function
+
+    return register

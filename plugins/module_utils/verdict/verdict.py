@@ -1,0 +1,42 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verdict over the whole plan, and the evidence file that keeps it (contracts 2 and 3)."""
+
+from __future__ import annotations
+
+from ..contracts import SCHEMA, CheckRecord, EvidenceFile, Verdict
+from .diagnosis import diagnose
+from .judge import judge
+from .outcome import BLOCKED
+from .pools import valid_pools
+from .profiles import validated
+from .records import check_plan, refuses, title
+from .views import Reading
+
+
+def decide(reading: Reading, run_id: str) -> EvidenceFile:
+    """Judge everything. Raises ValueError when the plan or the profile could not refuse what must be refused."""
+    check_plan(reading.plan)
+    validated(reading.profile)
+    records = judge(reading, run_id)
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "plan": reading.plan,
+        "profile": reading.profile["name"],
+        "records": records,
+        "verdict": verdict(reading, records, run_id),
+    }
+
+
+def verdict(reading: Reading, records: list[CheckRecord], run_id: str) -> Verdict:
+    """Admit only when every required check of every subject passed; unknown, skipped and degraded refuse."""
+    refusing = [record for record in records if refuses(record)]
+    return {
+        "outcome": "refuse" if refusing else "admit",
+        "diagnosis": diagnose(reading.plan, records),
+        "valid_pools": valid_pools(reading, records),
+        "blocked_by": [title(record) for record in refusing if record["signature"] != BLOCKED],
+        "run_id": run_id,
+    }

@@ -1,0 +1,373 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a check gets to see: one subject of the plan with everything that was read and measured about it.
+
+Subjects come from the plan alone. A node that did not answer is still a subject; only its sources are empty.
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import typing as t
+from dataclasses import dataclass
+
+from ..contracts import (
+    Cage,
+    Direction,
+    Discovery,
+    HalfFacts,
+    HalfPlan,
+    NodeFacts,
+    PathEnd,
+    PathPlan,
+    Plan,
+    Profile,
+    RdmaMeasurement,
+    Served,
+)
+from .registry import Scope
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything that is known about the nodes of a plan. A node that did not answer is absent."""
+
+    plan: Plan
+    profile: Profile
+    facts: t.Mapping[str, NodeFacts]
+    discoveries: t.Mapping[str, Discovery]
+    measurements: t.Mapping[str, RdmaMeasurement]
+    check_mode: bool = False
+
+    def half_facts(self, node: str, netdev: str) -> HalfFacts | None:
+        halves = _get(self.facts.get(node), "halves")
+        return t.cast("HalfFacts | None", _first(halves, lambda half: half["netdev"] == netdev))
+
+    @functools.cached_property
+    def median_gbps(self) -> float | None:
+        """The median over all directions of the run, which a relative limit refers to."""
+        directions = [
+            direction
+            for node in self.plan["nodes"]
+            for direction in _dicts(_get(self.measurements.get(node), "directions"))
+        ]
+        medians = [value for value in map(median_bandwidth, directions) if value is not None]
+        return statistics.median(medians) if medians else None
+
+
+def judged_runs(direction: t.Mapping[str, t.Any]) -> list[t.Any]:
+    """The runs that count: a warm-up never decides (health-checks 4.2)."""
+    return [run for run in _dicts(direction.get("bandwidth")) if run.get("warmup") is False]
+
+
+def median_bandwidth(direction: t.Mapping[str, t.Any]) -> float | None:
+    values = [run.get("gbps") for run in judged_runs(direction)]
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    return statistics.median(numbers) if numbers and len(numbers) == len(values) else None
+
+
+@dataclass(frozen=True)
+class View:
+    """A subject. ``sources`` are the roots of what checks may need, each with its declared shape."""
+
+    reading: Reading
+
+    @property
+    def key(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def subject(self) -> dict[str, str]:
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        return self.key.replace(":", " ")
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        raise NotImplementedError
+
+    def absence(self, source: str) -> str:
+        """Why a source is empty, as the end of a sentence."""
+        return f"{self.label} did not report its {source}"
+
+    def related(self, scope: Scope) -> list[str]:
+        """The subjects of another scope that this one stands on."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class NodeView(View):
+    node: str
+
+    @property
+    def key(self) -> str:
+        return self.node
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"node": self.node}
+
+    @property
+    def facts(self) -> NodeFacts:
+        return self.reading.facts[self.node]
+
+    @property
+    def planned(self) -> list[HalfPlan]:
+        return self.reading.plan["nodes"][self.node]["halves"]
+
+    @property
+    def halves(self) -> list[HalfFacts | None]:
+        """The facts of the planned halves."""
+        return [self.reading.half_facts(self.node, half["netdev"]) for half in self.planned]
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        return {"facts": (self.reading.facts.get(self.node), NodeFacts), "halves": (self.halves, list[HalfFacts])}
+
+    def related(self, scope: Scope) -> list[str]:
+        return [self.key] if scope == "node" else []
+
+
+@dataclass(frozen=True)
+class HalfView(View):
+    node: str
+    planned: HalfPlan
+
+    @property
+    def key(self) -> str:
+        return f"{self.node}:{self.planned['cage']}:{self.planned['half']}"
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"node": self.node, "cage": self.planned["cage"], "half": self.planned["half"]}
+
+    @property
+    def facts(self) -> NodeFacts:
+        return self.reading.facts[self.node]
+
+    @property
+    def half(self) -> HalfFacts:
+        half = self.reading.half_facts(self.node, self.planned["netdev"])
+        if half is None:
+            raise KeyError(self.planned["netdev"])
+        return half
+
+    @property
+    def growth(self) -> dict[str, int] | None:
+        deltas = _get(self.reading.measurements.get(self.node), "counter_deltas")
+        return t.cast("dict[str, int] | None", _get(deltas, self.planned["rdma"]))
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        return {
+            "facts": (self.reading.facts.get(self.node), NodeFacts),
+            "half": (self.reading.half_facts(self.node, self.planned["netdev"]), HalfFacts),
+            "growth": (self.growth, dict[str, int]),
+        }
+
+    def absence(self, source: str) -> str:
+        if source == "growth":
+            reason = _not_measured(self.reading, self.node)
+            return reason or f"{self.node} sent no error counters of {self.planned['rdma']}"
+        return f"{self.node} did not report {self.planned['netdev']}"
+
+    def related(self, scope: Scope) -> list[str]:
+        keys = {"half": self.key, "cage": f"{self.node}:{self.planned['cage']}", "node": self.node}
+        return [keys[scope]] if scope in keys else []
+
+
+@dataclass(frozen=True)
+class CageView(View):
+    node: str
+    cage: Cage
+
+    @property
+    def key(self) -> str:
+        return f"{self.node}:{self.cage}"
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"node": self.node, "cage": self.cage}
+
+    @property
+    def planned(self) -> list[HalfPlan]:
+        return [half for half in self.reading.plan["nodes"][self.node]["halves"] if half["cage"] == self.cage]
+
+    @property
+    def halves(self) -> list[HalfFacts | None]:
+        return [self.reading.half_facts(self.node, half["netdev"]) for half in self.planned]
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        return {
+            "discovery": (self.reading.discoveries.get(self.node), Discovery),
+            "halves": (self.halves, list[HalfFacts]),
+        }
+
+    def absence(self, source: str) -> str:
+        if source == "discovery":
+            return f"{self.node} did not listen on its cables"
+        return f"{self.node} did not report the halves of {self.cage}"
+
+    def related(self, scope: Scope) -> list[str]:
+        keys = {"cage": self.key, "node": self.node}
+        return [keys[scope]] if scope in keys else []
+
+
+@dataclass(frozen=True)
+class DirectionView(View):
+    """One path, one way."""
+
+    path: PathPlan
+    sender: PathEnd
+    receiver: PathEnd
+
+    @property
+    def key(self) -> str:
+        return f"{_end_key(self.sender)}>{_end_key(self.receiver)}"
+
+    @property
+    def label(self) -> str:
+        return f"{_end_key(self.sender)} -> {_end_key(self.receiver)}".replace(":", " ")
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"path": self.path["id"], "from": _end_key(self.sender), "to": _end_key(self.receiver)}
+
+    @property
+    def direction(self) -> Direction:
+        direction = self._direction()
+        if direction is None:
+            raise KeyError(self.key)
+        return direction
+
+    @property
+    def served(self) -> Served:
+        served = self._served()
+        if served is None:
+            raise KeyError(self.key)
+        return served
+
+    @property
+    def facts(self) -> NodeFacts:
+        return self.reading.facts[self.sender["node"]]
+
+    def _direction(self) -> Direction | None:
+        entries = _get(self.reading.measurements.get(self.sender["node"]), "directions")
+        return t.cast("Direction | None", self._mine(entries))
+
+    def _served(self) -> Served | None:
+        entries = _get(self.reading.measurements.get(self.receiver["node"]), "served")
+        return t.cast("Served | None", self._mine(entries))
+
+    def _mine(self, entries: t.Any) -> t.Any:
+        wanted = (self.path["id"], self.sender["node"], self.receiver["node"])
+        return _first(entries, lambda entry: (entry["path"], entry["from_node"], entry["to_node"]) == wanted)
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        return {
+            "direction": (self._direction(), Direction),
+            "served": (self._served(), Served),
+            "facts": (self.reading.facts.get(self.sender["node"]), NodeFacts),
+        }
+
+    def absence(self, source: str) -> str:
+        node = self.receiver["node"] if source == "served" else self.sender["node"]
+        if source == "facts":
+            return f"{node} did not report its routes"
+        return _not_measured(self.reading, node) or f"{node} has no result for this path"
+
+    def related(self, scope: Scope) -> list[str]:
+        ends = (self.sender, self.receiver)
+        return {
+            "direction": [self.key],
+            "half": [_end_key(end) for end in ends],
+            "cage": [f"{end['node']}:{end['cage']}" for end in ends],
+            "node": [end["node"] for end in ends],
+            "cluster": [],
+        }[scope]
+
+
+@dataclass(frozen=True)
+class ClusterView(View):
+    nodes: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        return "+".join(self.nodes)
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"nodes": " ".join(self.nodes)}
+
+    @property
+    def members(self) -> list[NodeFacts]:
+        return [self.reading.facts[node] for node in self.nodes]
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        return {
+            "members": ([self.reading.facts.get(node) for node in self.nodes], list[NodeFacts]),
+            "measurements": ([self.reading.measurements.get(node) for node in self.nodes], list[RdmaMeasurement]),
+        }
+
+    def absence(self, source: str) -> str:
+        return f"not every node reported its {'facts' if source == 'members' else source}"
+
+    def related(self, scope: Scope) -> list[str]:
+        return list(self.nodes) if scope == "node" else []
+
+
+def views(scope: Scope, reading: Reading) -> t.Iterator[View]:
+    """Every subject of a scope, in the order of the plan."""
+    plan = reading.plan
+    if scope == "node":
+        yield from (NodeView(reading, node) for node in plan["nodes"])
+    elif scope == "half":
+        yield from (HalfView(reading, node, half) for node, entry in plan["nodes"].items() for half in entry["halves"])
+    elif scope == "cage":
+        yield from (CageView(reading, node, cage) for node, cage in planned_cages(plan))
+    elif scope == "direction":
+        for path in plan["paths"]:
+            first, second = path["ends"]
+            yield DirectionView(reading, path, first, second)
+            yield DirectionView(reading, path, second, first)
+    else:
+        yield ClusterView(reading, tuple(plan["nodes"]))
+
+
+def planned_cages(plan: Plan) -> list[tuple[str, Cage]]:
+    """The cages that the plan puts a cable into."""
+    cages = [(node, half["cage"]) for node, entry in plan["nodes"].items() for half in entry["halves"]]
+    return list(dict.fromkeys(cages))
+
+
+def _end_key(end: PathEnd) -> str:
+    return f"{end['node']}:{end['cage']}:{end['half']}"
+
+
+def _not_measured(reading: Reading, node: str) -> str | None:
+    measurement = reading.measurements.get(node)
+    if not isinstance(measurement, dict):
+        return f"{node} sent no measurement"
+    reason = measurement.get("skipped")
+    return f"{node} measured nothing: {reason}" if reason else None
+
+
+def _get(value: t.Any, key: str) -> t.Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _dicts(value: t.Any) -> list[dict[str, t.Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _first(entries: t.Any, wanted: t.Callable[[t.Any], bool]) -> t.Any:
+    """The one entry that is wanted; None when there is none, or more than one (then nobody knows which holds)."""
+    found = []
+    for entry in _dicts(entries):
+        try:
+            if wanted(entry):
+                found.append(entry)
+        except KeyError:
+            continue
+    return found[0] if len(found) == 1 else None

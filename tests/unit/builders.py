@@ -1,0 +1,365 @@
+"""A healthy cluster as data, to be broken one piece at a time."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+from pathlib import Path
+
+import yaml
+from ansible_collections.gb10.cluster.plugins.module_utils.contracts import (
+    BandwidthRun,
+    Direction,
+    Discovery,
+    HalfFacts,
+    HalfPlan,
+    LatencyRun,
+    Neighbour,
+    NodeFacts,
+    PathEnd,
+    PathPlan,
+    Plan,
+    Profile,
+    RdmaMeasurement,
+    Served,
+)
+from ansible_collections.gb10.cluster.plugins.module_utils.plan.build import Declaration, build_plan
+from ansible_collections.gb10.cluster.plugins.module_utils.plan.hardware import HALF_PORTS, HalfPort
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import Reading
+
+ROOT = Path(__file__).resolve().parents[2]
+GB10 = "gb10-mtu9000-q4-64k"
+LAB = "lab-rxe-mtu9000"
+
+# Growth seen on healthy GB10 nodes (colonel-otto rdma-delta.json) has these names; none of them grew.
+MLX5_COUNTERS = (
+    "packet_seq_err",
+    "out_of_sequence",
+    "local_ack_timeout_err",
+    "rnr_nak_retry_err",
+    "req_cqe_error",
+    "resp_cqe_error",
+    "rx_crc_errors_phy",
+)
+RXE_COUNTERS = (
+    "retry_exceeded_err",
+    "retry_rnr_exceeded_err",
+    "completer_retry_err",
+    "out_of_seq_request",
+    "rcvd_seq_err",
+)
+
+
+def profile(name: str = GB10) -> Profile:
+    return t.cast("Profile", yaml.safe_load((ROOT / "profiles" / f"{name}.yml").read_text(encoding="utf-8")))
+
+
+def plan(topology: str = "triangle", nodes: int | None = None, **declared: t.Any) -> Plan:
+    count = nodes or {"single": 1, "direct": 2}.get(topology, 3)
+    hosts = {f"spark{number}": {"ansible_host": f"192.0.2.{10 + number}"} for number in range(1, count + 1)}
+    return build_plan(list(hosts), hosts, Declaration(topology, **declared))
+
+
+def healthy_facts(plan: Plan) -> dict[str, NodeFacts]:
+    return {name: _node_facts(plan, name) for name in plan["nodes"]}
+
+
+def healthy_discoveries(plan: Plan) -> dict[str, Discovery]:
+    """As the cables lie when they lie as planned."""
+    if plan["topology"] == "switch":
+        return {name: _behind_switch(plan, name) for name in plan["nodes"]}
+    return cabled(plan, [tuple((end["device"], end["port"]) for end in link["ends"]) for link in plan["links"]])
+
+
+def cabled(plan: Plan, cables: t.Sequence[t.Any]) -> dict[str, Discovery]:
+    """What every node hears when these cages, ((node, cage), (node, cage)), are joined."""
+    far = {end: other for one, two in cables for end, other in ((one, two), (two, one))}
+    return {name: _discovery(name, far) for name in plan["nodes"]}
+
+
+def healthy_measurements(
+    plan: Plan, profile: Profile, gbps: float = 111.8, us: float = 1.6
+) -> dict[str, RdmaMeasurement]:
+    return {name: _measurement(plan, profile, name, gbps, us) for name in plan["nodes"]}
+
+
+def healthy_reading(plan: Plan, profile_name: str = GB10, **changes: t.Any) -> Reading:
+    lab = profile_name == LAB
+    thresholds = profile(profile_name)
+    measurements = healthy_measurements(plan, thresholds, *((0.12, 2400.0) if lab else (111.8, 1.6)))
+    facts = healthy_facts(plan)
+    if lab:
+        _make_virtual(facts, measurements)
+    inputs: dict[str, t.Any] = {
+        "plan": plan,
+        "profile": thresholds,
+        "facts": facts,
+        "discoveries": healthy_discoveries(plan),
+        "measurements": measurements,
+    }
+    return Reading(**copy.deepcopy(inputs | changes))
+
+
+def half_of(reading: Reading, node: str, cage: str, half: str) -> HalfFacts:
+    return next(
+        entry for entry in reading.facts[node]["halves"] if (entry["cage"], entry["half"]) == (cage, half)
+    )
+
+
+def direction_of(reading: Reading, path: str, sender: str) -> Direction:
+    return next(entry for entry in reading.measurements[sender]["directions"] if entry["path"] == path)
+
+
+def set_bandwidth(reading: Reading, path: str, gbps: float, sender: str | None = None) -> None:
+    """Let a path carry less, in both directions or in one."""
+    for measurement in reading.measurements.values():
+        for direction in measurement["directions"]:
+            if direction["path"] == path and sender in (None, direction["from_node"]):
+                for run in direction["bandwidth"]:
+                    run["gbps"] = gbps
+
+
+# --- facts ---
+
+
+def _node_facts(plan: Plan, name: str) -> NodeFacts:
+    node = plan["nodes"][name]
+    planned = {half["netdev"]: half for half in node["halves"]}
+    addresses = {half["netdev"]: [f"{half['ipv4']}/{half['prefix']}"] for half in node["halves"]}
+    return {
+        "schema": "1",
+        "node": name,
+        "hostname": name,
+        "boot_id": f"boot-of-{name}",
+        "uptime_s": 86400.0,
+        "kernel": "6.17.0-1029-nvidia",
+        "cmdline": "root=/dev/nvme0n1p2 ro",
+        "architecture": "aarch64",
+        "os_id": "ubuntu",
+        "os_version": "24.04",
+        "python": "3.12.3",
+        "dmi": {"product_name": "NVIDIA_DGX_Spark"},
+        "dgx_release": {"DGX_NAME": "DGX Spark"},
+        "fastos_version": None,
+        "gpus": [{"name": "NVIDIA GB10", "compute_cap": "12.1", "driver": "580.95.05"}],
+        "gpu_processes": [],
+        "memory_kib": {"MemTotal": 127600748, "MemAvailable": 120000000, "CmaTotal": 1048576, "CmaFree": 940604},
+        "memlock_kib": -1,
+        "uverbs": ["uverbs0", "uverbs1", "uverbs2", "uverbs3"],
+        "halves": [_half_facts(plan, port, planned.get(port.netdev)) for port in HALF_PORTS],
+        "addresses": {"lo": ["127.0.0.1/8"], node["mgmt_netdev"]: [f"{node['mgmt_ip']}/24"], **addresses},
+        "routes": [
+            {"dst": "default", "dev": node["mgmt_netdev"], "gateway": "192.0.2.1", "linkdown": False},
+            *({"dst": half["subnet"], "dev": half["netdev"], "gateway": None, "linkdown": False} for half in node["halves"]),
+        ],
+        "lldp": [],
+        "nccl_files": [{"path": "/etc/nccl.conf", "settings": dict(plan["nccl_env"].get(name, {}))}],
+        "netplan_files": [
+            {"path": "/etc/netplan/60-gb10-fabric.yaml", "interfaces": sorted(planned), "owned": True, "sha256": "0" * 64}
+        ],
+        "renderer": "networkd",
+        "packages": {"perftest": "24.01.0+0.38-1"},
+        "tools": {"ib_write_bw": "/usr/bin/ib_write_bw"},
+        "reboot_required": False,
+        "newest_kernel": "6.17.0-1029-nvidia",
+        "hazards": [],
+        # On healthy nodes too, so it is part of the healthy fixture.
+        "kernel_log": ["mlx5_pcie_event:326:(pid 12): Detected insufficient power on the PCIe slot (27W)."],
+        "problems": [],
+    }
+
+
+def _half_facts(plan: Plan, port: HalfPort, planned: HalfPlan | None) -> HalfFacts:
+    cabled = planned is not None
+    return {
+        "netdev": port.netdev,
+        "mac": "4c:bb:47:2d:1a:16",
+        "driver": "mlx5_core",
+        "cage": port.cage,
+        "half": port.half,
+        "phys_port_name": port.cage,
+        "phys_switch_id": "161a2d0003474bbc4c",
+        "carrier": cabled,
+        "operstate": "up" if cabled else "down",
+        "speed_mbps": 200000 if cabled else None,
+        "lanes": 4 if cabled else None,
+        "fec": "RS" if cabled else None,
+        "mtu": plan["mtu"] if cabled else 1500,
+        "carrier_down_count": 0,
+        "ipv4": [f"{planned['ipv4']}/{planned['prefix']}"] if planned else [],
+        "rdma": {
+            "device": port.rdma,
+            "port": 1,
+            "state": "ACTIVE" if cabled else "DOWN",
+            "physical_state": "LINK_UP" if cabled else "DISABLED",
+            "netdev": port.netdev,
+            "link_layer": "Ethernet",
+            "active_mtu": 4096 if cabled else 1024,
+            "fw_ver": "28.45.4028",
+            "board_id": "NVD0000000087",
+            "gids": [
+                {"index": 1, "type": "RoCE v2", "netdev": port.netdev, "gid": "fe80::4ebb:47ff:fe2d:1a16", "ipv4": None},
+                {"index": 3, "type": "RoCE v2", "netdev": port.netdev, "gid": "::ffff:a", "ipv4": planned["ipv4"]},
+            ]
+            if planned
+            else [],
+        },
+        "pcie": {
+            "address": port.pci,
+            "current_speed_gts": 32.0,
+            "current_width": 4,
+            "max_speed_gts": 32.0,
+            "max_width": 4,
+        },
+        "counters": dict.fromkeys(MLX5_COUNTERS, 192),
+    }
+
+
+def _make_virtual(facts: dict[str, NodeFacts], measurements: dict[str, RdmaMeasurement]) -> None:
+    """What a virtual Spark cannot tell."""
+    for node in facts.values():
+        node["memory_kib"] = {"MemTotal": 1000000, "MemAvailable": 600000, "CmaTotal": 0, "CmaFree": 0}
+        for half in node["halves"]:
+            half |= {"pcie": None, "lanes": None, "fec": None, "driver": "virtio_net"}
+            assert half["rdma"] is not None
+            half["rdma"] |= {"fw_ver": None, "board_id": None}
+    for measurement in measurements.values():
+        for device in measurement["counter_deltas"]:
+            measurement["counter_deltas"][device] = dict.fromkeys(RXE_COUNTERS, 2) | {
+                "retry_exceeded_err": 0,
+                "retry_rnr_exceeded_err": 0,
+            }
+
+
+# --- the wire ---
+
+
+def _discovery(name: str, far: t.Mapping[t.Any, t.Any]) -> Discovery:
+    neighbours: list[Neighbour] = []
+    down = []
+    for port in HALF_PORTS:
+        other = far.get((name, port.cage))
+        if other is None:
+            down.append(port.netdev)
+            continue
+        # The halves of a real cage share the wire: each hears both halves of the far cage.
+        neighbours += [
+            {
+                "netdev": port.netdev,
+                "cage": port.cage,
+                "half": port.half,
+                "peer_node": other[0],
+                "peer_cage": other[1],
+                "peer_half": half,
+            }
+            for half in ("a", "b")
+        ]
+    return {"node": name, "neighbours": neighbours, "silent": [], "down": down, "listened_s": 3.0}
+
+
+def _behind_switch(plan: Plan, name: str) -> Discovery:
+    own = {half["netdev"]: half for half in plan["nodes"][name]["halves"]}
+    neighbours: list[Neighbour] = [
+        {
+            "netdev": netdev,
+            "cage": half["cage"],
+            "half": half["half"],
+            "peer_node": port["node"],
+            "peer_cage": port["cage"],
+            "peer_half": half["half"],
+        }
+        for netdev, half in own.items()
+        for port in plan["switch_ports"]
+        if port["node"] != name
+    ]
+    down = [port.netdev for port in HALF_PORTS if port.netdev not in own]
+    return {"node": name, "neighbours": neighbours, "silent": [], "down": down, "listened_s": 3.0}
+
+
+# --- measurements ---
+
+
+def _measurement(plan: Plan, profile: Profile, name: str, gbps: float, us: float) -> RdmaMeasurement:
+    directions: list[Direction] = []
+    served: list[Served] = []
+    for path in plan["paths"]:
+        for sender, receiver in (path["ends"], path["ends"][::-1]):
+            if sender["node"] == name:
+                directions.append(_direction(profile, path, sender, receiver, gbps, us))
+            if receiver["node"] == name:
+                served.append(_served(plan, profile, path, sender, receiver))
+    return {
+        "schema": "1",
+        "node": name,
+        "profile": profile["name"],
+        "tool_versions": {"ib_write_bw": "6.18", "ib_write_lat": "6.18"},
+        "directions": directions,
+        "served": served,
+        "counter_deltas": {half["rdma"]: dict.fromkeys(MLX5_COUNTERS, 0) for half in plan["nodes"][name]["halves"]},
+        "skipped": None,
+        "duration_s": 60.0,
+    }
+
+
+def _run(profile: Profile, sender: PathEnd, receiver: PathEnd, gbps: float, warmup: bool) -> BandwidthRun:
+    settings = profile["bandwidth"]
+    return {
+        "warmup": warmup,
+        "gbps": gbps,
+        "iterations": 40005,
+        "size_bytes": settings["size_bytes"],
+        "qps": settings["qps"],
+        "mtu": 4096,
+        "local_ipv4": sender["ipv4"],
+        "remote_ipv4": receiver["ipv4"],
+        "agrees": True,
+        "argv": ["ib_write_bw", "-d", sender["rdma"], receiver["ipv4"]],
+        "rc": 0,
+        "raw_sha256": "0" * 64,
+    }
+
+
+def _direction(
+    profile: Profile, path: PathPlan, sender: PathEnd, receiver: PathEnd, gbps: float, us: float
+) -> Direction:
+    settings = profile["bandwidth"]
+    # The first run is cold: a warm-up that counted would pull the median down.
+    runs = [_run(profile, sender, receiver, gbps / 4, True) for _ in range(settings["warmup"])]
+    runs += [_run(profile, sender, receiver, gbps * (1 + index / 1000), False) for index in range(settings["repeats"])]
+    latency: LatencyRun = {
+        "typical_us": us,
+        "p99_us": us * 1.2,
+        "iterations": profile["latency"]["iterations"],
+        "size_bytes": 8,
+        "argv": ["ib_write_lat"],
+        "rc": 0,
+        "raw_sha256": "0" * 64,
+    }
+    return {
+        "path": path["id"],
+        "from_node": sender["node"],
+        "to_node": receiver["node"],
+        "half": path["half"],
+        "bandwidth": runs,
+        "latency": latency,
+        "tx_bytes": {sender["rdma"]: _bytes(runs), "rocep9s0f9": 0},
+        "failure": None,
+        "duration_s": 21.0,
+    }
+
+
+def _served(plan: Plan, profile: Profile, path: PathPlan, sender: PathEnd, receiver: PathEnd) -> Served:
+    settings = profile["bandwidth"]
+    count = settings["warmup"] + settings["repeats"]
+    return {
+        "path": path["id"],
+        "from_node": sender["node"],
+        "to_node": receiver["node"],
+        "rx_bytes": {receiver["rdma"]: count * 40005 * settings["size_bytes"]},
+        "rcs": [0] * (count + 1),
+        "failure": None,
+    }
+
+
+def _bytes(runs: t.Sequence[BandwidthRun]) -> int:
+    return sum(run["iterations"] * run["size_bytes"] for run in runs)
