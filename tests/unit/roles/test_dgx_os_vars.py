@@ -1,0 +1,88 @@
+"""What role dgx_os derives from the facts of a node."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROLE = Path(__file__).resolve().parents[3] / "roles/dgx_os"
+PROBE_PACKAGES = [
+    "ethtool",
+    "ibverbs-utils",
+    "iproute2",
+    "iputils-ping",
+    "lldpd",
+    "netplan.io",
+    "perftest",
+    "rdma-core",
+]
+
+
+def derive(name: str, installed: list[str], **given: t.Any) -> t.Any:
+    loader = DataLoader()
+    variables = loader.load_from_file(str(ROLE / "defaults/main.yml"), trusted_as_template=True)
+    variables |= loader.load_from_file(str(ROLE / "vars/main.yml"), trusted_as_template=True)
+    facts = {"os_id": given.pop("os_id", "ubuntu"), "hostname": given.pop("hostname", "spark-12ab")}
+    if "time_sync" in given:
+        facts["time_sync"] = given.pop("time_sync")
+    facts["packages"] = dict.fromkeys(variables["__dgx_os_time_services"]) | dict.fromkeys(PROBE_PACKAGES)
+    facts["packages"] |= dict.fromkeys(installed, "1.0")
+    variables |= {"dgx_os_facts": facts, "inventory_hostname": "spark1"} | given
+    return Templar(loader=loader, variables=variables).template(trust_as_template("{{ " + name + " }}"))
+
+
+@pytest.mark.parametrize("os_id", ["ubuntu", "debian"])
+def test_only_missing_packages_are_installed(os_id: str) -> None:
+    complete = [*PROBE_PACKAGES, "systemd-timesyncd"]
+    assert derive("__dgx_os_missing", complete, os_id=os_id) == []
+    without = [name for name in complete if name not in ("perftest", "lldpd")]
+    assert sorted(derive("__dgx_os_missing", without, os_id=os_id)) == ["lldpd", "perftest"]
+
+
+def test_a_time_service_is_installed_only_when_there_is_none() -> None:
+    assert derive("__dgx_os_missing", PROBE_PACKAGES) == ["systemd-timesyncd"]
+    assert derive("__dgx_os_missing", [*PROBE_PACKAGES, "chrony"]) == []
+    assert derive("__dgx_os_missing", PROBE_PACKAGES, dgx_os_time_sync=False) == []
+
+
+@pytest.mark.parametrize(
+    ("installed", "service"),
+    [([], "systemd-timesyncd"), (["systemd-timesyncd"], "systemd-timesyncd"), (["chrony"], "chrony")],
+)
+def test_the_time_service_that_is_there(installed: list[str], service: str) -> None:
+    assert derive("__dgx_os_time_service", installed) == service
+
+
+def test_whether_time_is_kept() -> None:
+    assert derive("__dgx_os_time_is_kept", [], time_sync="chrony") is True
+    assert derive("__dgx_os_time_is_kept", [], time_sync=None) is False
+    assert derive("__dgx_os_time_is_kept", []) is False
+
+
+def test_all_names_are_asked_for() -> None:
+    assert set(derive("__dgx_os_asked", [])) == {*PROBE_PACKAGES, "systemd-timesyncd", "chrony", "ntpsec"}
+
+
+HOSTS_LINES = [
+    # epappas roles/base: DGX OS maps the host name to loopback; the others are synthetic
+    ("127.0.1.1 spark-12ab", True),
+    ("127.0.1.1\tspark-12ab.local\tspark-12ab", True),
+    ("127.0.0.1 localhost spark-12ab", True),
+    ("127.0.1.1 spark1", True),
+    ("127.0.0.1 localhost", False),
+    ("127.0.1.1 spark-12abc", False),
+    ("127.0.1.1 other-spark1", False),
+    ("192.0.2.11 spark1", False),
+    ("# 127.0.1.1 spark1", False),
+]
+
+
+@pytest.mark.parametrize(("line", "disabled"), HOSTS_LINES)
+def test_loopback_lines_with_the_nodes_name(line: str, disabled: bool) -> None:
+    (pattern,) = derive("__dgx_os_files.present[0].disable_lines", [])
+    assert bool(re.search(pattern, line + "\n")) is disabled
