@@ -352,10 +352,8 @@ class _Matrix:
         heard = self._hellos.heard(slot.path)
         peer = self._hellos.link(slot.path).peer["node"]
         index, _, phase = heard.position
-        if index == slot.index and phase == FAILED:
-            return f"{peer} gave up: see what it says of {slot.path}"
-        if index > slot.index:
-            return f"{peer} is through with {slot.path} and further on"
+        if index > slot.index or (index == slot.index and phase == FAILED):
+            return f"{peer} has given up {slot.path}: see what it says of it"
         return f"{peer} fell silent on {slot.path} during the test" if self._hellos.gone(slot.path) else None
 
     def _start(self, argv: list[str]) -> Process:

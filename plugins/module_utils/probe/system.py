@@ -80,6 +80,12 @@ def parse_gpu_processes(text: str) -> list[GpuProcess]:
     return processes
 
 
+def parse_packages(text: str) -> dict[str, str]:
+    """`dpkg-query -W` with package, status and version between tabs: installed ones only."""
+    rows = (line.split("\t") for line in text.splitlines())
+    return {row[0]: row[2] for row in rows if len(row) == 3 and row[1] == "installed"}
+
+
 def netplan_interfaces(text: str, macs: t.Mapping[str, str | None], drivers: t.Mapping[str, str | None]) -> list[str]:
     """Which of our interfaces a netplan file names or matches.
 
