@@ -101,9 +101,7 @@ def healthy_reading(plan: Plan, profile_name: str = GB10, **changes: t.Any) -> R
 
 
 def half_of(reading: Reading, node: str, cage: str, half: str) -> HalfFacts:
-    return next(
-        entry for entry in reading.facts[node]["halves"] if (entry["cage"], entry["half"]) == (cage, half)
-    )
+    return next(entry for entry in reading.facts[node]["halves"] if (entry["cage"], entry["half"]) == (cage, half))
 
 
 def direction_of(reading: Reading, path: str, sender: str) -> Direction:
@@ -150,12 +148,20 @@ def _node_facts(plan: Plan, name: str) -> NodeFacts:
         "addresses": {"lo": ["127.0.0.1/8"], node["mgmt_netdev"]: [f"{node['mgmt_ip']}/24"], **addresses},
         "routes": [
             {"dst": "default", "dev": node["mgmt_netdev"], "gateway": "192.0.2.1", "linkdown": False},
-            *({"dst": half["subnet"], "dev": half["netdev"], "gateway": None, "linkdown": False} for half in node["halves"]),
+            *(
+                {"dst": half["subnet"], "dev": half["netdev"], "gateway": None, "linkdown": False}
+                for half in node["halves"]
+            ),
         ],
         "lldp": [],
         "nccl_files": [{"path": "/etc/nccl.conf", "settings": dict(plan["nccl_env"].get(name, {}))}],
         "netplan_files": [
-            {"path": "/etc/netplan/60-gb10-fabric.yaml", "interfaces": sorted(planned), "owned": True, "sha256": "0" * 64}
+            {
+                "path": "/etc/netplan/60-gb10-fabric.yaml",
+                "interfaces": sorted(planned),
+                "owned": True,
+                "sha256": "0" * 64,
+            }
         ],
         "renderer": "networkd",
         "packages": {"perftest": "24.01.0+0.38-1"},
@@ -198,7 +204,13 @@ def _half_facts(plan: Plan, port: HalfPort, planned: HalfPlan | None) -> HalfFac
             "fw_ver": "28.45.4028",
             "board_id": "NVD0000000087",
             "gids": [
-                {"index": 1, "type": "RoCE v2", "netdev": port.netdev, "gid": "fe80::4ebb:47ff:fe2d:1a16", "ipv4": None},
+                {
+                    "index": 1,
+                    "type": "RoCE v2",
+                    "netdev": port.netdev,
+                    "gid": "fe80::4ebb:47ff:fe2d:1a16",
+                    "ipv4": None,
+                },
                 {"index": 3, "type": "RoCE v2", "netdev": port.netdev, "gid": "::ffff:a", "ipv4": planned["ipv4"]},
             ]
             if planned

@@ -22,8 +22,8 @@ _SHOWN_ALTERNATIVES = 4
 def diagnose(plan: Plan, records: Records) -> Diagnosis:
     """The smallest set of suspects for everything that is not in order."""
     roots = [record for record in records if is_root(record)]
-    plain = [record for record in roots if _explains_itself(record)]
-    symptoms = [record for record in roots if not _explains_itself(record)]
+    plain = [record for record in roots if explains_itself(record)]
+    symptoms = [record for record in roots if not explains_itself(record)]
     failing = [path["id"] for path in plan["paths"] if any(concerns(record, path) for record in symptoms)]
     passing = [path["id"] for path in plan["paths"] if path["id"] not in failing and _proven(path, records)]
     isolation = isolate(plan, failing, passing)
@@ -32,14 +32,17 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
     return {
         "suspects": suspects,
         "exonerated": [
-            part.name for part in isolation.cleared if part.kind != "common cause" and part.name not in suspects
+            part.name
+            for part in isolation.cleared
+            if part.kind != "common cause" and not _within(part, " and ".join(suspects))
         ],
         "failing_paths": [path["id"] for path in plan["paths"] if _refused(path, records)],
-        "next_action": _next_action(plan, records, plain, isolation),
+        "next_action": _next_action(plan, records, plain, symptoms, isolation),
     }
 
 
-def _explains_itself(record: CheckRecord) -> bool:
+def explains_itself(record: CheckRecord) -> bool:
+    """A finding that needs no matrix: a node, a difference between nodes, a setting."""
     if record["level"] in ("node", "cluster"):
         return True
     return record["level"] == "half-link" and record["cause"] in ("configuration", "software")
@@ -61,16 +64,28 @@ def _suspect(record: CheckRecord) -> str:
     return f"{kind} {subject_key(record)}"
 
 
+def _within(part: Part, suspects: str) -> bool:
+    """A cleared whole with a suspect piece would read as a contradiction: spark1, and spark1:p0:a of it."""
+    halves = [f"half-link {path}" for path in part.footprint] if part.kind == "link" else []
+    pieces = [f"port {part.what}:", f"cage {part.what}:"] if part.kind == "node" else halves
+    return any(name in suspects for name in (part.name, *pieces))
+
+
 def _together(explanation: tuple[Part, ...]) -> str:
     return " and ".join(part.name for part in explanation)
 
 
-def _next_action(plan: Plan, records: Records, plain: list[CheckRecord], isolation: Isolation) -> str | None:
+def _next_action(
+    plan: Plan, records: Records, plain: list[CheckRecord], symptoms: list[CheckRecord], isolation: Isolation
+) -> str | None:
     for record in plain:
         if record["remedy"]:
             return record["remedy"][0]
     if plain:
         return f"{plain[0]['check']} {subject_key(plain[0])}: {plain[0]['message']}".replace("  ", " ")
+    seated = [record for record in symptoms if record["level"] == "half-link" and record["remedy"]]
+    if seated:
+        return seated[0]["remedy"][0]
     if len(isolation.explanations) > 1 and len(plan["nodes"]) > 2:
         first = " or ".join(_together(explanation) for explanation in isolation.explanations[:_SHOWN_ALTERNATIVES])
         return f"tell {first} apart: {_discriminate(isolation.explanations)}"
@@ -120,7 +135,8 @@ _ACTIONS: dict[str, t.Callable[[Plan, Part], str]] = {
         " if the fault moves, it is the cable, else a cage"
     ),
     "half-link": lambda plan, part: (
-        f"compare N03 and L01 at both ends of {part.what}; if both are right, move one plug to the other cage"
+        f"compare PCIe (N03) and carrier (L01) at both ends of {part.what}; if both are right,"
+        " move one plug to the other cage"
     ),
     "plane": lambda plan, part: f"compare addresses, subnets and MTU of half {part.what} on all nodes",
     "common cause": lambda plan, part: (

@@ -47,7 +47,7 @@ def judge(reading: Reading, run_id: str, only: t.Collection[str] | None = None) 
                 outcome = _blocked(outcome, roots[key])
             judged[key] = outcome
     return [
-        _record(run_id, check, view, judged[check.id, view.key], check.id in required)
+        _record(run_id, check, view, judged[check.id, view.key], check.id in required, reading.profile["name"])
         for check in chosen
         for view in subjects[check.scope]
     ]
@@ -113,7 +113,7 @@ def _blocked(outcome: Outcome, root: str) -> Outcome:
     return replace(outcome, name="skipped", message=f"blocked by {root}", cause=None, remedy=(), signature=BLOCKED)
 
 
-def _record(run_id: str, check: Check, view: View, outcome: Outcome, required: bool) -> CheckRecord:
+def _record(run_id: str, check: Check, view: View, outcome: Outcome, required: bool, profile: str) -> CheckRecord:
     return {
         "schema": SCHEMA,
         "run_id": run_id,
@@ -125,7 +125,7 @@ def _record(run_id: str, check: Check, view: View, outcome: Outcome, required: b
         "cause": outcome.cause,
         "signature": outcome.signature,
         "measured": outcome.measured,
-        "threshold": outcome.threshold,
+        "threshold": outcome.threshold and outcome.threshold | {"profile": profile},
         "evidence": outcome.evidence,
         "message": outcome.message,
         "remedy": list(outcome.remedy),

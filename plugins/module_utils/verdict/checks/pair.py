@@ -130,7 +130,7 @@ def bandwidth(way: DirectionView, limits: Limits) -> Outcome:
     spread = (max(values) - min(values)) / median if median > 0 else 0.0
     reference = way.reading.median_gbps
     measured = {"bw_gbps": median, "min_gbps": min(values), "spread": round(spread, 3), "runs": values}
-    threshold = limit.shown(reference) | {"spread": spread_limit.max, "profile": way.reading.profile["name"]}
+    threshold = limit.shown(reference) | {"spread": spread_limit.max}
     details: dict[str, t.Any] = {"measured": measured, "threshold": threshold, "evidence": _evidence(runs[-1])}
     hopeless = limit.grade(max(values), reference) == "fail"
     if spread_limit.grade(spread) == "fail" and not hopeless:

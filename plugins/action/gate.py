@@ -1,0 +1,139 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only place that judges. Runs on the controller, over the plan, never over the hosts that happened to answer."""
+
+from __future__ import annotations
+
+import collections
+import json
+import typing as t
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ansible import constants as C
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.gb10.cluster.plugins.module_utils.contracts import EvidenceFile
+from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.concurrency import obstacles
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.limits import ProfileError
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.profiles import validated
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.screen import (
+    cabling_message,
+    cabling_screen,
+    verdict_message,
+    verdict_screen,
+)
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict import decide
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import Reading
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.wording import Line
+
+ARGUMENTS: dict[str, t.Any] = {
+    "stage": {"type": "str", "choices": ["preflight", "cabling", "full"], "default": "full"},
+    "plan": {"type": "dict", "required": True},
+    "profile": {"type": "dict", "default": {}},
+    "facts": {"type": "dict", "default": {}},
+    "discoveries": {"type": "dict", "default": {}},
+    "measurements": {"type": "dict", "default": {}},
+    "evidence_dir": {"type": "path", "default": "evidence"},
+    "enforce": {"type": "bool", "default": True},
+}
+
+NARROWEST = 79  # what Ansible assumes when there is no terminal
+WIDEST = 120
+SHOW_RECORDS = 3  # -vvv
+
+Result = dict[str, t.Any]
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+        super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(
+            argument_spec=ARGUMENTS,
+            required_if=[("stage", "full", ("profile",)), ("stage", "preflight", ("profile",))],
+        )
+        # Plain data from here on: what a playbook passes carries Ansible's own tags and lazy templates.
+        arguments = json.loads(json.dumps(arguments))
+        stages = {"preflight": self._preflight, "cabling": self._cabling, "full": self._full}
+        try:
+            return {"changed": False} | stages[arguments["stage"]](arguments, task_vars or {})
+        except (ProfileError, ValueError) as error:
+            raise AnsibleActionFail(f"Cannot judge: {error}") from error
+
+    def _preflight(self, arguments: Result, task_vars: Result) -> Result:
+        validated(arguments["profile"])
+        found = obstacles(
+            list(arguments["plan"]["nodes"]),
+            forks=int(task_vars["ansible_forks"]),
+            targeted=task_vars["ansible_play_hosts_all"],
+            active=task_vars["ansible_play_hosts"],
+            batch=task_vars["ansible_play_batch"],
+        )
+        if not found:
+            return {"msg": "all nodes can measure at the same time"}
+        return {"failed": arguments["enforce"], "msg": ". ".join(found)}
+
+    def _cabling(self, arguments: Result, task_vars: Result) -> Result:
+        plan, discoveries, check_mode = arguments["plan"], arguments["discoveries"], self._task.check_mode
+        self._show(cabling_screen(plan, discoveries, self._width, check_mode))
+        message = cabling_message(plan, discoveries)
+        if message is None:
+            return {"msg": "the cabling is the planned one", "proven": True}
+        return {"failed": arguments["enforce"] and not check_mode, "msg": message, "proven": False}
+
+    def _full(self, arguments: Result, task_vars: Result) -> Result:
+        check_mode = self._task.check_mode
+        reading = Reading(
+            plan=arguments["plan"],
+            profile=arguments["profile"],
+            facts=arguments["facts"],
+            discoveries=arguments["discoveries"],
+            measurements=arguments["measurements"],
+            check_mode=check_mode,
+        )
+        evidence = decide(reading, run_id=datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S"))
+        where = None if check_mode else _write(evidence, arguments["evidence_dir"])
+        self._show(verdict_screen(evidence, where, self._width, check_mode))
+        verdict = evidence["verdict"]
+        refused = verdict["outcome"] != "admit" and arguments["enforce"] and not check_mode
+        result: Result = {
+            "failed": refused,
+            "msg": verdict_message(verdict),
+            "verdict": verdict,
+            "evidence": where,
+            "counts": dict(collections.Counter(record["outcome"] for record in evidence["records"])),
+        }
+        if self._display.verbosity >= SHOW_RECORDS:
+            result["records"] = evidence["records"]
+        return result
+
+    @property
+    def _width(self) -> int:
+        return min(max(int(self._display.columns), NARROWEST), WIDEST)
+
+    def _show(self, lines: list[Line]) -> None:
+        colours = {"good": C.COLOR_OK, "warn": C.COLOR_WARN, "bad": C.COLOR_ERROR, "title": C.COLOR_HIGHLIGHT}
+        for line in lines:
+            self._display.display(line.text, color=colours.get(line.style))
+
+
+def _write(evidence: EvidenceFile, folder: str) -> str:
+    """Keep the run under its own name and as the latest, each in one step."""
+    text = json.dumps(evidence, indent=1, sort_keys=False) + "\n"
+    try:
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        host = Host(folder)
+        for name in (f"{evidence['run_id']}.json", "latest.json"):
+            host.write(name, text, mode=0o600)
+    except OSError as error:
+        raise AnsibleActionFail(
+            f"Cannot write evidence to {folder}: {error}; nothing is admitted without it"
+        ) from error
+    return str(Path(folder) / f"{evidence['run_id']}.json")

@@ -1,0 +1,197 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operator sees: a table, then ADMIT or REFUSE with the reason and the next thing to do. Text only."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ..contracts import CheckRecord, Discovery, EvidenceFile, PathPlan, Plan, Verdict
+from .cabling import cabling_steps, cage_finding
+from .diagnosis import explains_itself
+from .outcome import CHECK_MODE
+from .records import Records, concerns, is_root, subject_key
+from .views import planned_cages
+from .wording import Line, Style, cleared, count, gbps, microseconds, paragraph, pools, suspect
+
+_STYLE: dict[str, Style] = {"pass": "good", "fail": "bad", "degraded": "warn", "unknown": "warn", "skipped": "warn"}
+_WORST_FIRST = ("fail", "unknown", "degraded", "skipped")
+_NOTES = 4
+_ACTIONS = 4
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    cells: tuple[str, ...]  # both bandwidths, latency, errors
+    result: str
+    style: Style
+
+
+def verdict_screen(evidence: EvidenceFile, where: str | None, width: int, check_mode: bool) -> list[Line]:
+    """The whole answer of a run."""
+    lines = [*_header(evidence, width), Line(""), *_table(evidence, width)]
+    lines += _notes(evidence["records"], width)
+    lines.append(Line(""))
+    lines += _admit(evidence) if evidence["verdict"]["outcome"] == "admit" else _refuse(evidence, width, check_mode)
+    return [*lines, Line(f"evidence {where}" if where else "no evidence was written")]
+
+
+def cabling_screen(plan: Plan, discoveries: t.Mapping[str, Discovery], width: int, check_mode: bool) -> list[Line]:
+    """The proof of the cabling before anything is changed: one line when it holds, else STOP and the moves."""
+    findings = [cage_finding(plan, discoveries, plug) for plug in planned_cages(plan)]
+    if all(finding.state == "right" for finding in findings):
+        return [Line(f"cabling    {count(len(plan['links']), 'cable')} as planned", "good")]
+    certain = any(finding.state in ("wrong", "down") for finding in findings) and not check_mode
+    word = "differs from the plan" if certain else "is not proven"
+    title = f"{'NOTE' if check_mode else 'STOP'}  cabling {word}; nothing was changed"
+    steps = cabling_steps(plan, discoveries)
+    column = max((len(step.action) for step in steps), default=0) + 4
+    lines = [Line(title, "warn" if check_mode else "bad")]
+    for step in steps:
+        if column + len(step.reason) + 4 <= width:
+            lines.append(Line(f"  {step.action:<{column}}({step.reason})"))
+        else:
+            lines += [Line(f"  {step.action}"), *paragraph("", f"({step.reason})", width)]
+    if check_mode:
+        lines.append(Line("  check mode does not raise a link that is down, so it cannot be heard"))
+    return lines
+
+
+def cabling_message(plan: Plan, discoveries: t.Mapping[str, Discovery]) -> str | None:
+    """The same in one sentence, for the result of the task; None when the cabling is the planned one."""
+    if all(cage_finding(plan, discoveries, plug).state == "right" for plug in planned_cages(plan)):
+        return None
+    actions = "; ".join(step.action for step in cabling_steps(plan, discoveries))
+    return f"The cabling is not the planned one, nothing was changed: {actions}"
+
+
+def verdict_message(verdict: Verdict) -> str:
+    """The verdict in one sentence."""
+    if verdict["outcome"] == "admit":
+        return "admitted"
+    blocked = verdict["blocked_by"]
+    more = f" and {len(blocked) - 3} more" if len(blocked) > 3 else ""
+    return f"Not admitted: {', '.join(blocked[:3])}{more}"
+
+
+# --- the table ---
+
+
+def _header(evidence: EvidenceFile, width: int) -> list[Line]:
+    plan = evidence["plan"]
+    nodes = len(plan["nodes"])
+    what = "single node" if nodes == 1 else f"{plan['topology']} of {nodes}"
+    left = f"fabric     {what} · MTU {plan['mtu']} · {count(len(plan['half_links']), 'half-link')}"
+    right = f"profile {evidence['profile']}"
+    if len(left) + len(right) + 3 > width:
+        return [Line(left), Line(f"           {right}")]
+    return [Line(f"{left:<{min(width - len(right), 62)}}{right}")]
+
+
+def _table(evidence: EvidenceFile, width: int) -> list[Line]:
+    rows = [_row(path, evidence["records"]) for path in evidence["plan"]["paths"]]
+    if not rows:
+        return [Line("  one node, no fabric to measure")]
+    column = max(len(row.name) for row in rows)
+    # A narrow terminal loses the errors first, then the latency; both are in the evidence.
+    shown = next((number for number in (4, 3) if 2 + column + 10 * number + 10 <= width), 2)
+    titles = ("->  Gb/s", "<-  Gb/s", "us", "errors")[:shown]
+    lines = [Line(f"  {'half-link':<{column}}" + "".join(f"{title:>10}" for title in titles), "title")]
+    for row in rows:
+        cells = "".join(f"{cell:>10}" for cell in row.cells[:shown])
+        lines.append(Line(f"  {row.name:<{column}}{cells}   {row.result}", row.style))
+    return lines
+
+
+def _row(path: PathPlan, records: Records) -> _Row:
+    mine = [record for record in records if concerns(record, path)]
+    near, far = path["ends"]
+    name = f"{near['node']} {near['cage']} {near['half']} - {far['cage']} {far['half']} {far['node']}"
+    there = {(r["check"], r["subject"]["from"]): r["measured"] for r in mine if "from" in r["subject"]}
+    keys = [f"{end['node']}:{end['cage']}:{end['half']}" for end in (near, far)]
+    latencies = [there.get(("P04", key), {}).get("lat_us") for key in keys]
+    growths = [record["measured"].get("growth") for record in mine if record["check"] == "L08"]
+    counted = [sum(growth.values()) for growth in growths if growth is not None]
+    cells = (
+        *(gbps(there.get(("P02", key), {}).get("bw_gbps")) for key in keys),
+        microseconds(max((value for value in latencies if value is not None), default=None)),
+        str(sum(counted)) if counted else "-",
+    )
+    return _Row(name, cells, *_result(mine))
+
+
+def _result(mine: Records) -> tuple[str, Style]:
+    refusing = [record for record in mine if record["required"] and record["outcome"] != "pass"]
+    roots = [record for record in refusing if is_root(record)]
+    for outcome in _WORST_FIRST:
+        checks = dict.fromkeys(record["check"] for record in roots if record["outcome"] == outcome)
+        if checks:
+            return f"{outcome}  {' '.join(checks)}", _STYLE[outcome]
+    if any(record["signature"] == CHECK_MODE for record in refusing):
+        return "not measured", "warn"
+    if refusing:
+        return refusing[0]["message"], "bad"
+    return "pass", "good"
+
+
+def _notes(records: Records, width: int) -> list[Line]:
+    noted = [record for record in records if not record["required"] and record["outcome"] not in ("pass", "skipped")]
+    lines = []
+    for record in noted[:_NOTES]:
+        lines += paragraph("noted", f"{_about(record)}: {record['message']}", width, "warn")
+    if len(noted) > _NOTES:
+        lines += paragraph("", f"and {len(noted) - _NOTES} more in the evidence", width, "warn")
+    return [Line(""), *lines] if lines else []
+
+
+# --- the end ---
+
+
+def _admit(evidence: EvidenceFile) -> list[Line]:
+    return [Line(f"ADMIT  {' '.join(evidence['plan']['nodes'])}", "good")]
+
+
+def _refuse(evidence: EvidenceFile, width: int, check_mode: bool) -> list[Line]:
+    verdict, records, plan = evidence["verdict"], evidence["records"], evidence["plan"]
+    diagnosis = verdict["diagnosis"]
+    lines = [Line("WOULD NOT ADMIT  check mode measures nothing" if check_mode else "REFUSE", "bad")]
+    for index, reason in enumerate(_reasons(records)):
+        lines += paragraph("because" if index == 0 else "", reason, width)
+    if diagnosis["suspects"]:
+        words = [suspect(name, plan) for name in diagnosis["suspects"]]
+        lines += paragraph("suspect", ", ".join(dict.fromkeys(words)), width)
+        lines += paragraph("cleared", cleared(diagnosis["exonerated"]), width)
+    actions = _actions(records, diagnosis["next_action"])
+    for index, action in enumerate(actions):
+        number = f"{index + 1}. " if len(actions) > 1 else ""
+        lines += paragraph("do next" if index == 0 else "", f"{number}{action}", width)
+    serve = f"{pools(verdict['valid_pools'], plan['nodes'])}; nothing was started"
+    return lines if check_mode else lines + paragraph("can serve", serve, width)
+
+
+def _reasons(records: Records) -> list[str]:
+    """One sentence for each check that refuses, with the first of its subjects."""
+    roots: dict[str, list[CheckRecord]] = {}
+    for record in records:
+        if is_root(record):
+            roots.setdefault(record["check"], []).append(record)
+    return [
+        f"{_about(found[0])}: {found[0]['message']}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+        for found in roots.values()
+    ]
+
+
+def _about(record: CheckRecord) -> str:
+    return f"{record['check']} {subject_key(record).replace('>', ' -> ').replace(':', ' ')}".strip()
+
+
+def _actions(records: Records, next_action: str | None) -> list[str]:
+    actions = [next_action] if next_action else []
+    for record in records:
+        if is_root(record) and explains_itself(record):
+            # The moves of plugs belong together; of other remedies the first will do.
+            actions += record["remedy"] if record["check"] == "L09" else record["remedy"][:1]
+    return list(dict.fromkeys(actions))[:_ACTIONS]

@@ -1,0 +1,158 @@
+#!/usr/bin/python
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gate
+short_description: Judges what the probes read and measured, and refuses unless everything required passed
+version_added: 0.1.0
+description:
+  - The only place that judges. It turns facts, discoveries and measurements of all nodes into check records, a diagnosis
+    and a verdict, over the nodes of the plan and never over the hosts that happened to answer.
+  - Fails closed. A missing node, a missing or malformed value, a check that was not run and check mode all end in
+    anything but V(admit). An admitted run needs every required check of the profile to pass on every node and path.
+  - A check whose parent failed is skipped, so that one cause shows as one finding.
+  - Writes C(RUN_ID.json) and C(latest.json) with mode C(0600) to O(evidence_dir). They hold the plan, every record with
+    its measured value, threshold and command, and the verdict; no serial numbers, hardware addresses or secrets.
+  - An action plugin. It runs on the controller and opens no connection, so run it once for all nodes.
+author:
+  - gb10.cluster contributors (@gb10-cluster)
+extends_documentation_fragment:
+  - gb10.cluster.attributes
+attributes:
+  check_mode:
+    support: partial
+    details:
+      - Passive checks are judged, active ones are skipped, no file is written, and the task does not fail.
+        The verdict is then always V(refuse).
+  diff_mode:
+    support: none
+    details:
+      - Changes nothing on a node.
+  platform:
+    support: full
+options:
+  stage:
+    description:
+      - V(preflight) validates O(profile) and refuses a C(forks), C(serial) or C(--limit) that would keep nodes from
+        measuring each other at the same time.
+      - V(cabling) judges O(discoveries) alone, before anything is changed, and prints the plugs to move. It writes
+        nothing, so that the evidence of an earlier run stays.
+      - V(full) judges everything and writes the evidence.
+    type: str
+    choices: [preflight, cabling, full]
+    default: full
+  plan:
+    description: The fabric plan that P(gb10.cluster.fabric_plan#filter) makes.
+    type: dict
+    required: true
+  profile:
+    description: How to measure and what to expect, the content of a file in C(profiles/). Not needed for O(stage=cabling).
+    type: dict
+    default: {}
+  facts:
+    description: For each node, what M(gb10.cluster.node_facts) returned as C(facts). A node that did not answer is absent.
+    type: dict
+    default: {}
+  discoveries:
+    description: For each node, what M(gb10.cluster.fabric_links) with C(state=discovered) returned as C(discovery).
+    type: dict
+    default: {}
+  measurements:
+    description: For each node, what M(gb10.cluster.rdma_probe) returned as C(measurement).
+    type: dict
+    default: {}
+  evidence_dir:
+    description: Folder on the controller. A relative one is meant from where C(ansible-playbook) was started.
+    type: path
+    default: evidence
+  enforce:
+    description: Whether a refusal fails the task. With V(false) it is only shown and returned.
+    type: bool
+    default: true
+seealso:
+  - module: gb10.cluster.node_facts
+  - module: gb10.cluster.rdma_probe
+  - module: gb10.cluster.fabric_links
+"""
+
+EXAMPLES = r"""
+- name: Prove the cabling before anything is changed
+  gb10.cluster.gate:
+    stage: cabling
+    plan: "{{ fabric_plan }}"
+    discoveries:
+      spark1: "{{ hostvars.spark1.__fabric_discovery.discovery }}"
+      spark2: "{{ hostvars.spark2.__fabric_discovery.discovery }}"
+  run_once: true
+
+- name: Admit or refuse
+  gb10.cluster.gate:
+    plan: "{{ fabric_plan }}"
+    profile: "{{ lookup('ansible.builtin.file', 'profiles/gb10-mtu9000-q4-64k.yml') | from_yaml }}"
+    facts: "{{ all_facts }}"
+    discoveries: "{{ all_discoveries }}"
+    measurements: "{{ all_measurements }}"
+  run_once: true
+"""
+
+RETURN = r"""
+verdict:
+  description: The verdict of the run.
+  returned: O(stage=full)
+  type: dict
+  contains:
+    outcome:
+      description: V(admit) or V(refuse).
+      type: str
+      returned: always
+    blocked_by:
+      description: Check and subject of every finding that refuses. Checks that stand on another finding are left out.
+      type: list
+      elements: str
+      returned: always
+    diagnosis:
+      description: Suspects, cleared parts, failing paths and the next thing to do.
+      type: dict
+      returned: always
+    valid_pools:
+      description: Sets of nodes that could still serve together, the largest first.
+      type: list
+      elements: list
+      returned: always
+    run_id:
+      description: Name of the run.
+      type: str
+      returned: always
+  sample:
+    outcome: refuse
+    blocked_by: ["L01 spark1:p0:a"]
+    diagnosis:
+      suspects: ["half-link spark1:p0:a-spark2:p1:a"]
+      exonerated: [node spark1, node spark2, node spark3]
+      failing_paths: ["spark1:p0:a-spark2:p1:a"]
+      next_action: see that the plug is seated in spark1 p0 and at the far end
+    valid_pools: [[spark1, spark3], [spark2, spark3], [spark1], [spark2], [spark3]]
+    run_id: 20261123-142005
+counts:
+  description: How many checks had which outcome.
+  returned: O(stage=full)
+  type: dict
+  sample: {pass: 186, fail: 1}
+evidence:
+  description: The file of this run. Null in check mode.
+  returned: O(stage=full)
+  type: str
+  sample: evidence/20261123-142005.json
+records:
+  description: Every check record, as in the evidence file.
+  returned: O(stage=full) and C(-vvv)
+  type: list
+  elements: dict
+proven:
+  description: Whether every planned cage hears what the plan puts there.
+  returned: O(stage=cabling)
+  type: bool
+"""
