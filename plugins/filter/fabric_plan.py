@@ -20,6 +20,8 @@ description:
   - Of every host it reads C(ansible_host), C(fabric_mgmt_ip) (the IPv4 address by which the other nodes reach it, by
     default C(ansible_host)), C(fabric_mgmt_netdev) (by default V(enP7s7)), C(fabric_mgmt_network) (by default the /24
     around its management address), and C(fabric_node_number) (by default the number at the end of its name).
+requirements:
+  - Python library netaddr on the controller
 positional: hostvars
 options:
   _input:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import typing as t
 
-import netaddr
-
 from .errors import PlanError
+
+try:
+    import netaddr
+except ImportError:
+    # Whoever reads the documentation of the filter need not have it; Pools says what to install.
+    netaddr = None  # type: ignore[assignment]
 
 PREFIX = 24  # NCCL_IB_SUBNET_PREFIX_LEN is 24 unless set, so nothing has to be told to NCCL (spark-facts 2.4)
 SUBNET_SIZE = 256
@@ -29,6 +33,7 @@ class Pools:
     """Address space for the fabric, cut into /24s in order."""
 
     def __init__(self, declared: t.Sequence[str], taken: t.Sequence[Taken]) -> None:
+        _need_netaddr()
         self._pools = [_pool(text) for text in ([declared] if isinstance(declared, str) else declared)]
         self._check_overlaps()
         for who, cidr in taken:
@@ -62,6 +67,18 @@ class Pools:
                 )
 
 
+def read_address(text: t.Any) -> netaddr.IPAddress | None:
+    _need_netaddr()
+    try:
+        return netaddr.IPAddress(str(text), version=4)
+    except (netaddr.AddrFormatError, ValueError):
+        return None
+
+
+def network_around(address: netaddr.IPAddress) -> netaddr.IPNetwork:
+    return netaddr.IPNetwork(f"{address}/{PREFIX}").cidr
+
+
 def read_network(text: str, what: str) -> netaddr.IPNetwork:
     try:
         network = netaddr.IPNetwork(str(text), version=4)
@@ -85,6 +102,11 @@ def _pool(text: str) -> netaddr.IPNetwork:
     if not for_hosts(network[0]):
         raise PlanError(f"the address pool {network} is not for hosts; take a private network like {DEFAULT_POOLS[0]}")
     return network
+
+
+def _need_netaddr() -> None:
+    if netaddr is None:
+        raise PlanError("the controller's Python lacks the library netaddr; install it with pip install netaddr")
 
 
 def _overlap(one: netaddr.IPNetwork, other: netaddr.IPNetwork) -> bool:

@@ -9,8 +9,6 @@ import itertools
 import typing as t
 from dataclasses import dataclass, field
 
-import netaddr
-
 from ..contracts import (
     SCHEMA,
     Cage,
@@ -32,6 +30,9 @@ from .errors import PlanError
 from .hardware import HALF_NAMES, HALF_PORTS, SWITCH_L2MTU, SWITCH_SPEED, HalfPort, half_port
 from .nccl_env import ROUTINGS, Routing, nccl_env
 from .nodes import Node, read_nodes
+
+if t.TYPE_CHECKING:
+    import netaddr
 
 LOWEST_MTU = 1500
 LOWEST_FULL_MTU = 4200  # below it the RoCE path MTU drops under 4096 (spark-facts 2.3)

@@ -35,8 +35,9 @@ def plan_cables(names: t.Sequence[str], topology: str, declared: t.Any, switch: 
     if switch in names:
         raise PlanError(f"the switch is called {switch} like a node; set fabric_switch_name to another name")
     raw = _default(names, topology, switch) if declared is None else _parse(declared)
-    ends_known = [tuple(_known_end(end, names, topology, switch) for end in pair) for pair in raw]
-    pairs = [(near, far) for near, far in ends_known]
+    pairs = [
+        (_known_end(one, names, topology, switch), _known_end(other, names, topology, switch)) for one, other in raw
+    ]
     _refuse_shared_ends(pairs)
     cables = [_checked(pair, names, topology, switch) for pair in pairs]
     _check_complete(cables, names, topology)
@@ -141,7 +142,7 @@ def _side_of_triangle(near: End, far: End, names: t.Sequence[str]) -> Cable:
         )
     # A ring: each end is followed by the next rank, so the closing cable runs from the last rank to the first.
     follows = (names.index(far[0]) - names.index(near[0])) % 3 == 1
-    return Cable(near, far) if follows else Cable(far, near)
+    return Cable(*((near, far) if follows else (far, near)))
 
 
 def _check_complete(cables: t.Sequence[Cable], names: t.Sequence[str], topology: str) -> None:

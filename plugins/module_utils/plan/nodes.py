@@ -9,11 +9,12 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-import netaddr
-
-from .addresses import for_hosts
+from .addresses import for_hosts, network_around, read_address, read_network
 from .errors import PlanError
 from .hardware import MGMT_NETDEV
+
+if t.TYPE_CHECKING:
+    import netaddr
 
 HIGHEST_NUMBER = 254  # the last host octet of a /24
 
@@ -132,13 +133,12 @@ def _declared_number(name: str, declared: t.Any) -> int:
 def _mgmt_ip(name: str, host: t.Mapping[str, t.Any]) -> netaddr.IPAddress:
     source = "fabric_mgmt_ip" if host.get("fabric_mgmt_ip") is not None else "ansible_host"
     value = host.get(source)
-    try:
-        address = netaddr.IPAddress(str(value), version=4)
-    except (netaddr.AddrFormatError, ValueError):
+    address = read_address(value)
+    if address is None:
         raise PlanError(
             f"the management address of {name} is not known: {source} is {value!r}, not an IPv4 address;"
             " set fabric_mgmt_ip to the address by which the other nodes reach it"
-        ) from None
+        )
     if not for_hosts(address):
         raise PlanError(
             f"{source} of {name} is {address}, which no other node can reach;"
@@ -149,20 +149,13 @@ def _mgmt_ip(name: str, host: t.Mapping[str, t.Any]) -> netaddr.IPAddress:
 
 def _mgmt_network(name: str, host: t.Mapping[str, t.Any], address: netaddr.IPAddress) -> str:
     declared = host.get("fabric_mgmt_network")
-    if declared is None:
-        return str(netaddr.IPNetwork(f"{address}/24").cidr)
-    try:
-        network = netaddr.IPNetwork(str(declared), version=4)
-    except (netaddr.AddrFormatError, ValueError):
-        raise PlanError(
-            f"fabric_mgmt_network of {name} is {declared!r}; expected a network like 192.0.2.0/24"
-        ) from None
+    network = network_around(address) if declared is None else read_network(declared, f"fabric_mgmt_network of {name}")
     if address not in network:
         raise PlanError(
-            f"fabric_mgmt_network of {name} is {network.cidr}, which does not hold its management address {address};"
+            f"fabric_mgmt_network of {name} is {network}, which does not hold its management address {address};"
             " correct one of the two"
         )
-    return str(network.cidr)
+    return str(network)
 
 
 def _check_mgmt_ips(nodes: t.Sequence[Node]) -> None:

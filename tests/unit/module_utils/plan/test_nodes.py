@@ -61,7 +61,7 @@ REFUSED = [
     (
         "network-nonsense",
         {"spark1": A | {"fabric_mgmt_network": "lan"}, "spark2": B},
-        "fabric_mgmt_network of spark1 is 'lan'",
+        "fabric_mgmt_network of spark1 has 'lan'",
     ),
     (
         "network-elsewhere",
