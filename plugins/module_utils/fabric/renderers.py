@@ -42,8 +42,8 @@ def generate_command(host: Host) -> list[str]:
 
     Since netplan 1.2 a part of the work is done by a second program, so there the command it is.
     """
-    direct = host.which(GENERATOR) is not None and host.which(LATE_GENERATOR) is None
-    return [GENERATOR] if direct else ["netplan", "generate"]
+    direct = host.exists(GENERATOR) and not host.exists(LATE_GENERATOR)
+    return [str(host.path(GENERATOR))] if direct else ["netplan", "generate"]
 
 
 def validate(host: Host, files: dict[str, str], interfaces: t.Sequence[Interface]) -> None:

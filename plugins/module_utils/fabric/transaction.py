@@ -95,12 +95,9 @@ def absent(host: Host, check_mode: bool) -> Outcome:
 
 
 def _arm(host: Host, request: Request, found: Survey) -> str:
-    snapshot = undo.take(
-        found.renderer,
-        found.own,
-        found.foreign,
-        [found.links[netdev] for netdev in found.touched if netdev in found.links],
-    )
+    links = [found.links[netdev] for netdev in found.touched if netdev in found.links]
+    ours = {half["netdev"]: f"{half['ipv4']}/{half['prefix']}" for half in request.halves}
+    snapshot = undo.take(found.renderer, found.own, found.foreign, links, ours)
     # An unconfirmed change is not a state to go back to: what was there before it is.
     earlier = undo.load(host, undo.PENDING)
     if earlier is not None:

@@ -36,8 +36,11 @@ DEFAULT_MTU = 1500
 
 @dataclass
 class LinkBefore:
+    """A link as it was, and the addresses that we give it (CIDR)."""
+
     mtu: int
     addresses: list[str]
+    ours: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -52,7 +55,9 @@ class Snapshot:
     def absorb(self, newer: Snapshot) -> None:
         """Take over what a later snapshot adds; where both speak, the earlier one is the state to go back to."""
         self.moved += [path for path in newer.moved if path not in self.moved]
-        self.links = newer.links | self.links
+        for netdev, link in newer.links.items():
+            known = self.links.setdefault(netdev, link)
+            known.ours += [cidr for cidr in link.ours if cidr not in known.ours]
 
     def save(self, host: Host, folder: str) -> None:
         """Write the script first: a snapshot that can be read has a script beside it."""
@@ -77,17 +82,15 @@ def load(host: Host, folder: str) -> Snapshot | None:
         ) from error
 
 
-def take(renderer: Renderer, own: str | None, moved: list[str], links: t.Iterable[Link]) -> Snapshot:
+def take(renderer: Renderer, own: str | None, moved: list[str], links: list[Link], ours: dict[str, str]) -> Snapshot:
+    """``ours``: netdev -> the address that it is about to get."""
+    return Snapshot(renderer, own, moved, {link.netdev: _before(link, ours.get(link.netdev)) for link in links})
+
+
+def _before(link: Link, ours: str | None) -> LinkBefore:
     # A leased address is the lease holder's to renew, not ours to set.
-    return Snapshot(
-        renderer,
-        own,
-        moved,
-        {
-            link.netdev: LinkBefore(link.mtu, [one.cidr for one in link.addresses if one.counts and not one.dynamic])
-            for link in links
-        },
-    )
+    held = [one.cidr for one in link.addresses if one.counts and not one.dynamic]
+    return LinkBefore(link.mtu, held, [ours] if ours else [])
 
 
 def restore_script(host: Host, snapshot: Snapshot, folder: str) -> str:
@@ -111,19 +114,15 @@ def restore_script(host: Host, snapshot: Snapshot, folder: str) -> str:
 
 
 def _live_lines(snapshot: Snapshot) -> list[str]:
-    """Values without a file would stay as we set them. A link is never set down: bouncing one has hung a host (4.6)."""
+    """Values that no file states would stay as we set them. No link is set down: bouncing one has hung a host (4.6)."""
     lines = []
     for name, before in sorted(snapshot.links.items()):
         netdev = shlex.quote(name)
         lines.append(f"ip link set dev {netdev} mtu {before.mtu}")
+        lines += [
+            f"ip addr del {cidr} dev {netdev} 2>/dev/null" for cidr in before.ours if cidr not in before.addresses
+        ]
         if snapshot.own is None:
-            lines += [
-                f"for held in $(ip -o -4 addr show dev {netdev} | sed 's/.* inet \\([^ ]*\\) .*/\\1/'); do",
-                f'  case " {" ".join(before.addresses)} " in',
-                f'    *" $held "*) ;; *) ip addr del "$held" dev {netdev} ;;',
-                "  esac",
-                "done",
-            ]
             lines += [f"ip addr replace {cidr} dev {netdev}" for cidr in before.addresses]
     return lines
 
@@ -178,7 +177,7 @@ def untouched(snapshot: Snapshot) -> Snapshot:
     """The state without us. Where our file was there before its history, the kernel's defaults stand in."""
     if snapshot.own is None:
         return snapshot
-    links = {netdev: LinkBefore(DEFAULT_MTU, []) for netdev in snapshot.links}
+    links = {netdev: LinkBefore(DEFAULT_MTU, [], link.ours) for netdev, link in snapshot.links.items()}
     return Snapshot(snapshot.renderer, None, list(snapshot.moved), links)
 
 
