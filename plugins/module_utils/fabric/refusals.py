@@ -26,8 +26,9 @@ class Interface:
     driver: str | None
 
 
-# Anything that can be a YAML key, list item or scalar that names an interface; globs and MACs included.
+# Anything that can name an interface: a YAML key, list item or scalar, a networkd value; globs and MACs included.
 _WORD = re.compile(r"[\w.:*?\[\]!-]+")
+_GLOB = re.compile(r"[*?\[]")
 
 
 def interfaces_meant(text: str, interfaces: t.Iterable[Interface]) -> list[str]:
@@ -36,24 +37,19 @@ def interfaces_meant(text: str, interfaces: t.Iterable[Interface]) -> list[str]:
     Read as words, not as YAML (the node has only the standard library): it may see too much, never too little, and too
     much ends in a refusal that names the file.
     """
-    lines = [line.split("#", 1)[0] for line in text.splitlines()]
-    words = {word.strip("[]").rstrip(":").lower() for line in lines for word in _WORD.findall(line)}
-    globs = {glob for line in lines for glob in _match_globs(line)}
+    found = {word for line in text.splitlines() for word in _WORD.findall(line.split("#", 1)[0])}
+    # A flow list leaves its brackets at the words, and a glob may end in a bracket of its own: both readings count.
+    words = {variant for word in found for variant in (word, word.rstrip(":"), word.strip("[]"))}
+    globs = {word for word in words if _GLOB.search(word)}
     return [one.name for one in interfaces if _is_meant(one, words, globs)]
 
 
-def _match_globs(line: str) -> list[str]:
-    """``name: en*`` of netplan, ``Name=en*`` of networkd, and their driver forms."""
-    found = re.match(r"[\s{-]*(?:match\s*:\s*\{\s*)?(?:(?:original)?name|driver)\s*[:=]\s*(.+)", line, re.IGNORECASE)
-    return re.findall(r"[\w.*?\[\]!-]+", found.group(1)) if found else []
-
-
 def _is_meant(one: Interface, words: set[str], globs: set[str]) -> bool:
-    names = {one.name} | ({one.driver} if one.driver else set())
+    names = {one.name, one.driver} - {None, ""}
     return (
-        one.name.lower() in words
-        or (bool(one.mac) and one.mac in words)
-        or any(fnmatchcase(name, glob) for name in names for glob in globs)
+        bool(names & words)
+        or (bool(one.mac) and one.mac in {word.lower() for word in words})
+        or any(fnmatchcase(name, glob) for name in names if name for glob in globs)
     )
 
 
