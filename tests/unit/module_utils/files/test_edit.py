@@ -7,7 +7,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.files.edit import (
     edit_settings,
     lines_of,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SETTINGS = [
@@ -48,6 +48,7 @@ foreign_lines = st.text(st.characters(exclude_characters="\n", codec="utf-8")).f
 our_lines = st.sampled_from(OURS).map(lambda key: f"{key}=old")
 
 
+@settings(deadline=None)
 @given(
     lines=st.lists(foreign_lines | our_lines),
     end=st.sampled_from(["", "\n"]),
@@ -86,6 +87,7 @@ def test_a_block_at_the_end_without_newline() -> None:
     assert edit_block("a\n# BEGIN m\nold\n# END m", "new\n", "m") == "a\n# BEGIN m\nnew\n# END m\n"
 
 
+@settings(deadline=None)
 @given(
     lines=st.lists(
         st.sampled_from(["127.0.1.1 spark1", "127.0.0.1 localhost", "# note", ""])

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils.plan import addresses
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.addresses import Pools, pair_index, read_address
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.errors import PlanError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -18,6 +18,7 @@ def test_pairs_in_order() -> None:
     assert [pair_index(*pair) for pair in pairs] == [0, 1, 2, 3, 4, 5]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 254), st.integers(1, 254).filter(lambda n: n > 1))
 def test_a_pair_has_one_index_from_both_sides(one: int, other: int) -> None:
     assert pair_index(one, other) == pair_index(other, one)
@@ -35,6 +36,7 @@ def test_subnets_run_through_the_pools(index: int) -> None:
     assert str(pools.subnet(index, "a test")) == wanted[index]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 65535))
 def test_the_largest_pool_ends_where_it_should(index: int) -> None:
     assert str(Pools(["10.0.0.0/8"], []).subnet(index, "a test")) == f"10.{index // 256}.{index % 256}.0/24"

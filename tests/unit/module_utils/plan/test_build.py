@@ -12,7 +12,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.plan.build import (
     refuse_shared_subnets,
 )
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.errors import PlanError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -135,6 +135,7 @@ def clusters(draw: st.DrawFn) -> tuple[str, list[int]]:
     return topology, draw(st.lists(st.integers(1, 15), min_size=count, max_size=count, unique=True))
 
 
+@settings(deadline=None)
 @given(clusters())
 def test_every_half_has_a_subnet_of_its_own(cluster: tuple[str, list[int]]) -> None:
     topology, numbers = cluster
@@ -146,6 +147,7 @@ def test_every_half_has_a_subnet_of_its_own(cluster: tuple[str, list[int]]) -> N
     assert len(set(everywhere)) == len(everywhere)
 
 
+@settings(deadline=None)
 @given(clusters())
 def test_addresses_lie_in_their_subnets_and_end_in_the_number(cluster: tuple[str, list[int]]) -> None:
     topology, numbers = cluster
@@ -155,6 +157,7 @@ def test_addresses_lie_in_their_subnets_and_end_in_the_number(cluster: tuple[str
             assert half["ipv4"].endswith(f".{node['number']}")
 
 
+@settings(deadline=None)
 @given(clusters())
 def test_both_ends_of_a_path_agree(cluster: tuple[str, list[int]]) -> None:
     topology, numbers = cluster
@@ -178,6 +181,7 @@ def test_both_ends_of_a_path_agree(cluster: tuple[str, list[int]]) -> None:
                 assert [peer and peer["ipv4"] for peer in back] == [half["ipv4"]]
 
 
+@settings(deadline=None)
 @given(clusters(), st.randoms())
 def test_the_order_of_the_inventory_plays_no_part(cluster: tuple[str, list[int]], shuffler: t.Any) -> None:
     topology, numbers = cluster
@@ -192,6 +196,7 @@ def test_a_third_node_renumbers_nobody() -> None:
         assert halves.items() <= triangle[name].items()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 15), min_size=4, max_size=4, unique=True))
 def test_more_nodes_at_the_switch_renumber_nobody(numbers: list[int]) -> None:
     four = addresses(plan_of("switch", *numbers))
@@ -199,6 +204,7 @@ def test_more_nodes_at_the_switch_renumber_nobody(numbers: list[int]) -> None:
         assert all(four[name] == halves for name, halves in addresses(plan_of("switch", *few)).items())
 
 
+@settings(deadline=None)
 @given(st.permutations([1, 2, 3]), st.lists(st.booleans(), min_size=3, max_size=3), st.permutations([0, 1, 2]))
 def test_the_same_cables_are_the_same_plan(ring: list[int], turned: list[bool], order: list[int]) -> None:
     """However a triangle is written down: each cable from either end, in any order, and around either way."""
