@@ -49,6 +49,13 @@ _TOOLS = ("ib_write_bw", "ib_write_lat", "ibv_devinfo", "rdma", "ethtool", "lldp
 _NETPLAN_FOLDERS = ("/etc/netplan", "/run/netplan", "/lib/netplan")
 _DMI = ("sys_vendor", "product_name", "board_vendor", "board_name", "bios_vendor", "bios_version", "bios_date")
 
+# What exists only while the service runs.
+_TIME_SERVICES = (
+    ("systemd-timesyncd", "/run/systemd/timesync"),
+    ("chrony", "/run/chrony/chronyd.pid"),
+    ("ntpd", "/run/ntpd.pid"),
+)
+
 T = t.TypeVar("T")
 
 
@@ -122,6 +129,7 @@ def node_facts(host: Host, node: str, packages: t.Sequence[str] = ()) -> NodeFac
         "renderer": _renderer(host, netdevs),
         "packages": {name: installed.get(name) for name in packages},
         "tools": {tool: host.which(tool) for tool in _TOOLS},
+        "time_sync": next((name for name, path in _TIME_SERVICES if host.exists(path)), None),
         "reboot_required": host.exists("/run/reboot-required"),
         "newest_kernel": _newest_kernel(host),
         "hazards": _hazards(host),

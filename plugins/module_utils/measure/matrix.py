@@ -42,7 +42,7 @@ from ..probe.perftest import (
     parse_latency,
     parse_version,
 )
-from ..probe.schedule import Slot, own_end, plan_nonce, schedule
+from ..probe.schedule import RUNS_PER_SLOT, Slot, own_end, plan_nonce, schedule
 from ..probe.system import parse_gpu_processes, parse_meminfo
 from .hello import FAILED, LISTENING, Hellos, Link
 from .sysfs import error_counters, gids_of, rdma_devices, rdma_driver, received_bytes, sent_bytes
@@ -112,15 +112,24 @@ def why_not_now(host: Host, profile: Profile) -> str | None:
         return f"{missing[0]} is not installed: install the package perftest"
     if not rdma_devices(host):
         return "this node has no RDMA device"
-    settings = profile["bandwidth"]
-    needed = _TOOL_KIB + 3 * 2 * settings["qps"] * settings["size_bytes"] // 1024
+    if len(runs_of(profile)) > RUNS_PER_SLOT:
+        return f"the profile asks for more than {RUNS_PER_SLOT - 1} bandwidth runs for each direction"
+    needed = _needed_kib(profile)
     try:
         available = parse_meminfo(host.read("/proc/meminfo") or "").get("MemAvailable", 0)
     except ProbeError as error:
         return str(error)
     if available < needed:
-        return f"only {available} KiB of memory are available, the test wants {needed}"
+        return f"only {available} KiB of memory are available, {needed} are wanted"
     return _gpu_work(host)
+
+
+def _needed_kib(profile: Profile) -> int:
+    """What the profile asks for (N09), at least what the tool takes."""
+    settings = profile["bandwidth"]
+    own = _TOOL_KIB + 3 * 2 * settings["qps"] * settings["size_bytes"] // 1024
+    wanted = profile["thresholds"].get("N09", {}).get("available_gib", {}).get("min", 0)
+    return max(own, int(wanted * 1024 * 1024))
 
 
 def _gpu_work(host: Host) -> str | None:

@@ -12,15 +12,12 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ..plan.hardware import HALF_PORTS
+
 if t.TYPE_CHECKING:
     from ..contracts import Cage, HalfName
 
-KNOWN_NAMES: dict[str, tuple[Cage, HalfName]] = {
-    "enp1s0f0np0": ("p0", "a"),
-    "enP2p1s0f0np0": ("p0", "b"),
-    "enp1s0f1np1": ("p1", "a"),
-    "enP2p1s0f1np1": ("p1", "b"),
-}
+KNOWN_NAMES: dict[str, tuple[Cage, HalfName]] = {port.netdev: (port.cage, port.half) for port in HALF_PORTS}
 
 _PCI = re.compile(r"^([0-9a-f]{4}):[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")
 _CAGES: dict[str, Cage] = {"p0": "p0", "p1": "p1"}

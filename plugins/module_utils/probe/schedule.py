@@ -38,9 +38,6 @@ class Slot:
         """Each run has a port of its own, so that a late packet or a dying process of one never meets the next."""
         return FIRST_TEST_PORT + self.index * RUNS_PER_SLOT + run
 
-    def involves(self, node: str) -> bool:
-        return node in (self.client["node"], self.server["node"])
-
 
 def schedule(plan: Plan) -> list[Slot]:
     """Every path, both ways, grouped into rounds in which no node appears twice."""
