@@ -69,7 +69,7 @@ class CallbackModule(DefaultCallback):
 
     def _begin(self, task: t.Any) -> None:
         self._end()
-        name = task.get_name(include_role_fqcn=False).strip()
+        name = task.get_name().strip()
         # The gate draws its own table; a half-written line must not stand before it.
         in_place = sys.stdout.isatty() and not task.action.endswith("gate")
         self._step = StepResult(name.rpartition(" : ")[2], in_place)
@@ -147,7 +147,7 @@ class CallbackModule(DefaultCallback):
         self._sentence("UNREACHABLE", result, C.COLOR_UNREACHABLE)
 
     def _sentence(self, word: str, result: t.Any, color: str) -> None:
-        name = result.task.get_name(include_role_fqcn=False).rpartition(" : ")[2].strip()
+        name = result.task.get_name().rpartition(" : ")[2].strip()
         message = str(result.result.get("msg", "")).strip().replace("\n", "\n    ")
         self._display.display(f"  {word} {result.host.get_name()}: {name}\n    {message}", color=color)
 
