@@ -36,7 +36,8 @@ class PacketWire:
         self._selector = selectors.DefaultSelector()
         self._sockets: dict[str, socket.socket] = {}
         for netdev in netdevs:
-            packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
+            # Protocol 0 until bound: with the ethertype it would hear every netdev from here to the bind.
+            packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             packet.bind((netdev, ETHERTYPE))
             packet.setblocking(False)
             self._selector.register(packet, selectors.EVENT_READ, netdev)
