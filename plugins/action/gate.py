@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import json
 import typing as t
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ansible import constants as C
@@ -98,7 +98,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             measurements=arguments["measurements"],
             check_mode=check_mode,
         )
-        evidence = decide(reading, run_id=datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S"))
+        evidence = decide(reading, run_id=datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
         where = None if check_mode else _write(evidence, arguments["evidence_dir"])
         self._show(verdict_screen(evidence, where, self._width, check_mode))
         verdict = evidence["verdict"]

@@ -9,8 +9,8 @@ module: gate
 short_description: Judges what the probes read and measured, and refuses unless everything required passed
 version_added: 0.1.0
 description:
-  - The only place that judges. It turns facts, discoveries and measurements of all nodes into check records, a diagnosis
-    and a verdict, over the nodes of the plan and never over the hosts that happened to answer.
+  - The only place that judges. It turns facts, discoveries and measurements of all nodes into check records, a
+    diagnosis and a verdict, over the nodes of the plan and never over the hosts that happened to answer.
   - Fails closed. A missing node, a missing or malformed value, a check that was not run and check mode all end in
     anything but V(admit). An admitted run needs every required check of the profile to pass on every node and path.
   - A check whose parent failed is skipped, so that one cause shows as one finding.
@@ -49,11 +49,11 @@ options:
     type: dict
     required: true
   profile:
-    description: How to measure and what to expect, the content of a file in C(profiles/). Not needed for O(stage=cabling).
+    description: How to measure and what to expect, the content of a file in C(profiles/). O(stage=cabling) needs none.
     type: dict
     default: {}
   facts:
-    description: For each node, what M(gb10.cluster.node_facts) returned as C(facts). A node that did not answer is absent.
+    description: For each node, what M(gb10.cluster.node_facts) returned as C(facts). A node that is off is absent.
     type: dict
     default: {}
   discoveries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import typing as t
 from pathlib import Path
 
@@ -51,6 +52,11 @@ RXE_COUNTERS = (
 
 
 def profile(name: str = GB10) -> Profile:
+    return copy.deepcopy(_profile(name))
+
+
+@functools.cache
+def _profile(name: str) -> Profile:
     return t.cast("Profile", yaml.safe_load((ROOT / "profiles" / f"{name}.yml").read_text(encoding="utf-8")))
 
 

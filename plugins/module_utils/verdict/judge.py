@@ -62,7 +62,7 @@ def evaluate(check: Check, view: View, limits: Limits) -> Outcome:
         root, *path = need.split(".")
         value, shape = sources[root]
         if not answers(value, shape, path):
-            reason = view.absence(root) if value is None or None in _items(value) else f"{need} is not known"
+            reason = view.absence(root) if value is None or None in _items(value) else f"{'.'.join(path)} is not known"
             return unknown(reason)
     try:
         return check.judge(view, limits)

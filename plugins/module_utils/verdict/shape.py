@@ -27,9 +27,7 @@ def fits(value: t.Any, shape: t.Any) -> bool:
     if origin is dict:
         return isinstance(value, dict) and all(fits(item, t.get_args(shape)[1]) for item in value.values())
     if t.is_typeddict(shape):
-        return isinstance(value, dict) and all(
-            key in value and fits(value[key], part) for key, part in t.get_type_hints(shape).items()
-        )
+        return isinstance(value, dict) and all(_field_fits(value, key, part) for key, part in _fields(shape).items())
     return _fits_plain(value, shape)
 
 
@@ -42,8 +40,19 @@ def answers(value: t.Any, shape: t.Any, path: t.Sequence[str]) -> bool:
         return fits(value, shape)
     if t.get_origin(shape) is list:
         return isinstance(value, list) and all(answers(item, t.get_args(shape)[0], path) for item in value)
-    part = t.get_type_hints(shape)[path[0]]
+    part = _fields(shape)[path[0]]
     return isinstance(value, dict) and answers(value.get(path[0]), part, path[1:])
+
+
+@functools.cache
+def _fields(shape: t.Any) -> dict[str, t.Any]:
+    return t.get_type_hints(shape, include_extras=True)
+
+
+def _field_fits(value: dict[str, t.Any], key: str, part: t.Any) -> bool:
+    if t.get_origin(part) is t.NotRequired:
+        return key not in value or fits(value[key], t.get_args(part)[0])
+    return key in value and fits(value[key], part)
 
 
 def _without_none(shape: t.Any) -> t.Any:

@@ -45,13 +45,25 @@ class Reading:
         halves = _get(self.facts.get(node), "halves")
         return t.cast("HalfFacts | None", _first(halves, lambda half: half["netdev"] == netdev))
 
+    def measurement(self, node: str) -> RdmaMeasurement | None:
+        """What a node measured, when it did, and did so for this plan's node and this profile."""
+        return None if self.why_not_measured(node) else self.measurements[node]
+
+    def why_not_measured(self, node: str) -> str | None:
+        measurement = self.measurements.get(node)
+        if not isinstance(measurement, dict):
+            return f"{node} sent no measurement"
+        if measurement.get("skipped") is not None:
+            return f"{node} measured nothing: {measurement['skipped']}"
+        if (measurement.get("node"), measurement.get("profile")) != (node, self.profile["name"]):
+            return f"the measurement of {node} is of another node or by another profile"
+        return None
+
     @functools.cached_property
     def median_gbps(self) -> float | None:
         """The median over all directions of the run, which a relative limit refers to."""
         directions = [
-            direction
-            for node in self.plan["nodes"]
-            for direction in _dicts(_get(self.measurements.get(node), "directions"))
+            direction for node in self.plan["nodes"] for direction in _dicts(_get(self.measurement(node), "directions"))
         ]
         medians = [value for value in map(median_bandwidth, directions) if value is not None]
         return statistics.median(medians) if medians else None
@@ -156,7 +168,7 @@ class HalfView(View):
 
     @property
     def growth(self) -> dict[str, int] | None:
-        deltas = _get(self.reading.measurements.get(self.node), "counter_deltas")
+        deltas = _get(self.reading.measurement(self.node), "counter_deltas")
         return t.cast("dict[str, int] | None", _get(deltas, self.planned["rdma"]))
 
     def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
@@ -168,7 +180,7 @@ class HalfView(View):
 
     def absence(self, source: str) -> str:
         if source == "growth":
-            reason = _not_measured(self.reading, self.node)
+            reason = self.reading.why_not_measured(self.node)
             return reason or f"{self.node} sent no error counters of {self.planned['rdma']}"
         return f"{self.node} did not report {self.planned['netdev']}"
 
@@ -253,11 +265,11 @@ class DirectionView(View):
         return self.reading.facts[self.sender["node"]]
 
     def _direction(self) -> Direction | None:
-        entries = _get(self.reading.measurements.get(self.sender["node"]), "directions")
+        entries = _get(self.reading.measurement(self.sender["node"]), "directions")
         return t.cast("Direction | None", self._mine(entries))
 
     def _served(self) -> Served | None:
-        entries = _get(self.reading.measurements.get(self.receiver["node"]), "served")
+        entries = _get(self.reading.measurement(self.receiver["node"]), "served")
         return t.cast("Served | None", self._mine(entries))
 
     def _mine(self, entries: t.Any) -> t.Any:
@@ -275,7 +287,7 @@ class DirectionView(View):
         node = self.receiver["node"] if source == "served" else self.sender["node"]
         if source == "facts":
             return f"{node} did not report its routes"
-        return _not_measured(self.reading, node) or f"{node} has no result for this path"
+        return self.reading.why_not_measured(node) or f"{node} has no result for this path"
 
     def related(self, scope: Scope) -> list[str]:
         ends = (self.sender, self.receiver)
@@ -305,13 +317,10 @@ class ClusterView(View):
         return [self.reading.facts[node] for node in self.nodes]
 
     def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
-        return {
-            "members": ([self.reading.facts.get(node) for node in self.nodes], list[NodeFacts]),
-            "measurements": ([self.reading.measurements.get(node) for node in self.nodes], list[RdmaMeasurement]),
-        }
+        return {"members": ([self.reading.facts.get(node) for node in self.nodes], list[NodeFacts])}
 
     def absence(self, source: str) -> str:
-        return f"not every node reported its {'facts' if source == 'members' else source}"
+        return "not every node reported its facts"
 
     def related(self, scope: Scope) -> list[str]:
         return list(self.nodes) if scope == "node" else []
@@ -343,14 +352,6 @@ def planned_cages(plan: Plan) -> list[tuple[str, Cage]]:
 
 def _end_key(end: PathEnd) -> str:
     return f"{end['node']}:{end['cage']}:{end['half']}"
-
-
-def _not_measured(reading: Reading, node: str) -> str | None:
-    measurement = reading.measurements.get(node)
-    if not isinstance(measurement, dict):
-        return f"{node} sent no measurement"
-    reason = measurement.get("skipped")
-    return f"{node} measured nothing: {reason}" if reason else None
 
 
 def _get(value: t.Any, key: str) -> t.Any:

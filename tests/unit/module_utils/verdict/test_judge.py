@@ -1,0 +1,292 @@
+"""Nothing is admitted by a gap: whatever is deleted or garbled, the verdict is not admit."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import re
+import typing as t
+
+import pytest
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.checks import CHECKS
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.judge import judge
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.outcome import BLOCKED
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.records import title
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict import decide
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import Reading, View, views
+from ansible_collections.gb10.cluster.tests.unit import builders
+from ansible_collections.gb10.cluster.tests.unit.builders import GB10, LAB, half_of, set_bandwidth
+
+PROFILES = (GB10, LAB)
+
+
+def titles(records, outcome):
+    return [title(record) for record in records if record["outcome"] == outcome]
+
+
+# --- mutations ---
+
+
+def mutations(profile_name: str) -> list[t.Any]:
+    """Every input of every required check: one parameter for each."""
+    profile = builders.profile(profile_name)
+    return [
+        pytest.param(profile_name, check_id, need, id=f"{profile_name.split('-')[0]}/{check_id}/{need}")
+        for check_id in profile["required"]
+        for need in CHECKS[check_id].needs
+    ]
+
+
+def holders(view: View, need: str) -> list[tuple[dict[str, t.Any], str]]:
+    """The dicts that hold the last part of a needed path, and its key."""
+    root, *path = need.split(".")
+    if not path:
+        # The growth of counters hangs in the measurement by the name of the device.
+        deltas = view.reading.measurements[view.node]["counter_deltas"]
+        return [(deltas, view.planned["rdma"])]
+    found = [view.sources()[root][0]]
+    for part in path[:-1]:
+        found = [item[part] for item in flat(found)]
+    return [(item, path[-1]) for item in flat(found)]
+
+
+def flat(values: list[t.Any]) -> list[t.Any]:
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]
+
+
+def delete(holder: dict[str, t.Any], key: str) -> None:
+    del holder[key]
+
+
+def blank(holder: dict[str, t.Any], key: str) -> None:
+    holder[key] = None
+
+
+def garble(holder: dict[str, t.Any], key: str) -> None:
+    holder[key] = "\x00garbage" if not isinstance(holder[key], str) else ["garbage"]
+
+
+def nest(holder: dict[str, t.Any], key: str) -> None:
+    holder[key] = {"garbage": [holder[key]]}
+
+
+@pytest.mark.parametrize("mutate", [delete, blank, garble, nest])
+@pytest.mark.parametrize(("profile_name", "check_id", "need"), [*mutations(GB10), *mutations(LAB)])
+def test_a_required_input_that_is_missing_or_garbled_never_admits(profile_name, check_id, need, mutate):
+    reading = builders.healthy_reading(builders.plan(), profile_name)
+    view = next(iter(views(CHECKS[check_id].scope, reading)))
+    # One place is enough: a single half, path or node that is not known must refuse the whole.
+    holder, key = holders(view, need)[0]
+    mutate(holder, key)
+    evidence = decide(reading, "run")
+    assert evidence["verdict"]["outcome"] == "refuse"
+    assert ["spark1", "spark2", "spark3"] not in evidence["verdict"]["valid_pools"]
+    mine = [r for r in evidence["records"] if r["check"] == check_id and r["subject"] == view.subject]
+    assert [record["outcome"] for record in mine] != ["pass"]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("kind", ["facts", "discoveries", "measurements"])
+@pytest.mark.parametrize("value", [None, "garbage", [], {}, {"node": "spark2"}, 7], ids=repr)
+def test_a_whole_record_that_is_missing_or_garbled_never_admits(name, kind, value):
+    reading = builders.healthy_reading(builders.plan(), name)
+    records = t.cast("dict[str, t.Any]", getattr(reading, kind))
+    records["spark2"] = value
+    if value is None:
+        del records["spark2"]
+    assert decide(reading, "run")["verdict"]["outcome"] == "refuse"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_nothing_at_all_refuses_everything(name):
+    reading = builders.healthy_reading(builders.plan(), name, facts={}, discoveries={}, measurements={})
+    verdict = decide(reading, "run")["verdict"]
+    assert verdict["outcome"] == "refuse"
+    assert verdict["valid_pools"] == []
+    assert verdict["blocked_by"][:3] == ["N00 spark1", "N00 spark2", "N00 spark3"]
+
+
+def test_every_leaf_of_the_measurements_matters_or_is_known_not_to():
+    """Garble each leaf of one node's measurement: either it refuses, or it is on this list with a reason."""
+    harmless = {
+        "schema",
+        "argv", "raw_sha256", "duration_s",  # evidence for a reader
+        "ib_write_bw", "ib_write_lat",  # versions of the tools: C01 compares the installed package
+        "size_bytes",  # of the latency run; that of a bandwidth run is compared
+        "rocep9s0f9",  # a port that moved nothing
+        "rx_crc_errors_phy",  # judged where the driver has it
+        "half",  # the path says it
+    }  # fmt: skip
+    healthy = builders.healthy_reading(builders.plan("direct"))
+    silent = set()
+    for path in leaves(healthy.measurements["spark1"]):
+        reading = copy.deepcopy(healthy)
+        at: t.Any = reading.measurements["spark1"]
+        for part in path[:-1]:
+            at = at[part]
+        at[path[-1]] = "garbage"
+        if decide(reading, "run")["verdict"]["outcome"] == "admit":
+            silent.add(next(part for part in reversed(path) if isinstance(part, str)))
+    assert silent <= harmless
+
+
+def leaves(value: t.Any, path: tuple[t.Any, ...] = ()) -> t.Iterator[tuple[t.Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    entries = list(items)
+    for key, item in entries:
+        yield from leaves(item, (*path, key))
+    if not entries and path:
+        yield path
+
+
+# --- one cause, one finding ---
+
+
+def test_a_dead_half_blocks_its_path_and_nothing_else():
+    reading = builders.healthy_reading(builders.plan())
+    half_of(reading, "spark1", "p0", "a")["carrier"] = False
+    evidence = decide(reading, "run")
+    assert evidence["verdict"]["blocked_by"] == ["L01 spark1:p0:a"]
+    blocked = [record for record in evidence["records"] if record["signature"] == BLOCKED]
+    assert {record["message"] for record in blocked} == {"blocked by L01 spark1 p0 a"}
+    assert "P02 spark1:p0:a>spark2:p1:a" in map(title, blocked)
+    assert "P02 spark2:p1:a>spark1:p0:a" in map(title, blocked)
+    assert all("p0:b" not in title(record) for record in blocked)
+
+
+def test_the_number_of_a_blocked_check_stays_in_its_record():
+    reading = builders.healthy_reading(builders.plan())
+    half_of(reading, "spark1", "p0", "a")["mtu"] = 1500
+    record = next(r for r in judge(reading, "run") if title(r) == "P02 spark1:p0:a>spark2:p1:a")
+    assert (record["outcome"], record["message"]) == ("skipped", "blocked by L04 spark1 p0 a")
+    assert record["measured"]["bw_gbps"] == pytest.approx(111.9, abs=0.1)
+
+
+def test_a_node_that_is_off_is_one_finding():
+    reading = builders.healthy_reading(builders.plan())
+    for records in (reading.facts, reading.discoveries, reading.measurements):
+        t.cast("dict[str, t.Any]", records).pop("spark3")
+    evidence = decide(reading, "run")
+    assert evidence["verdict"]["blocked_by"] == ["N00 spark3"]
+    assert evidence["verdict"]["valid_pools"] == [["spark1", "spark2"], ["spark1"], ["spark2"]]
+    assert evidence["verdict"]["diagnosis"]["suspects"] == ["node spark3"]
+
+
+def test_a_path_that_was_not_measured_is_one_finding_each_way():
+    reading = builders.healthy_reading(builders.plan())
+    reading.measurements["spark1"]["directions"] = [
+        entry for entry in reading.measurements["spark1"]["directions"] if entry["to_node"] != "spark2"
+    ]
+    assert decide(reading, "run")["verdict"]["blocked_by"] == [
+        "P01 spark1:p0:a>spark2:p1:a",
+        "P01 spark1:p0:b>spark2:p1:b",
+    ]
+
+
+def test_an_unknown_parent_does_not_hide_what_was_measured():
+    """Without a discovery the cabling is not known; the bandwidth is, and a bad one must show."""
+    reading = builders.healthy_reading(builders.plan(), discoveries={})
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 13.3)
+    blocked_by = decide(reading, "run")["verdict"]["blocked_by"]
+    assert "L09 spark1:p0" in blocked_by
+    assert "P02 spark1:p0:a>spark2:p1:a" in blocked_by
+
+
+def test_an_observed_check_is_recorded_and_neither_refuses_nor_blocks():
+    reading = builders.healthy_reading(builders.plan())
+    reading.profile["required"].remove("L01")
+    reading.profile["observe"].append("L01")
+    half_of(reading, "spark1", "p0", "a")["carrier"] = False
+    evidence = decide(reading, "run")
+    assert evidence["verdict"]["outcome"] == "admit"
+    assert titles(evidence["records"], "fail") == ["L01 spark1:p0:a", "L03 spark1:p0"]
+    assert titles(evidence["records"], "skipped") == []
+
+
+def test_a_degraded_check_refuses():
+    reading = builders.healthy_reading(builders.plan())
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 90.0, "spark1")
+    evidence = decide(reading, "run")
+    assert titles(evidence["records"], "degraded") == ["P02 spark1:p0:a>spark2:p1:a"]
+    assert evidence["verdict"]["outcome"] == "refuse"
+
+
+# --- check mode ---
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_check_mode_judges_the_passive_checks_and_never_admits(measured):
+    reading = builders.healthy_reading(builders.plan())
+    reading = dataclasses.replace(reading, check_mode=True, measurements=reading.measurements if measured else {})
+    evidence = decide(reading, "run")
+    assert evidence["verdict"]["outcome"] == "refuse"
+    skipped = {record["check"] for record in evidence["records"] if record["outcome"] == "skipped"}
+    assert skipped == {check_id for check_id, check in CHECKS.items() if check.active}
+    assert {record["outcome"] for record in evidence["records"] if record["check"] not in skipped} == {"pass"}
+    assert evidence["verdict"]["diagnosis"]["suspects"] == []
+    assert evidence["verdict"]["diagnosis"]["next_action"] == "run without --check to measure"
+
+
+def test_only_some_checks_on_demand():
+    reading = builders.healthy_reading(builders.plan())
+    assert {record["check"] for record in judge(reading, "run", only={"L09"})} == {"L09"}
+
+
+# --- what a record holds ---
+
+
+@pytest.mark.parametrize("topology", ["single", "direct", "triangle", "switch"])
+def test_one_record_for_every_check_on_every_subject(topology):
+    plan = builders.plan(topology)
+    reading = builders.healthy_reading(plan)
+    records = judge(reading, "run")
+    assert len({(r["check"], json.dumps(r["subject"])) for r in records}) == len(records)
+    count = {check_id: sum(r["check"] == check_id for r in records) for check_id in CHECKS}
+    assert count["N00"] == len(plan["nodes"])
+    assert count["P02"] == 2 * len(plan["paths"])
+    assert count["L01"] == sum(len(node["halves"]) for node in plan["nodes"].values())
+    assert count["C01"] == 1
+
+
+def test_evidence_holds_no_hardware_address_guid_or_serial():
+    reading = builders.healthy_reading(builders.plan())
+    for facts in reading.facts.values():
+        facts["dmi"]["product_serial"] = "SERIAL-4711"
+        facts["dgx_release"]["DGX_SERIAL_NUMBER"] = "SERIAL-4711"
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 13.3)
+    text = json.dumps(decide(reading, "run"))
+    assert "SERIAL-4711" not in text
+    assert not re.search(r"\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b", text)
+    assert "fe80" not in text
+    assert "161a2d0003474bbc4c" not in text
+
+
+def test_a_threshold_names_its_profile():
+    record = next(r for r in judge(builders.healthy_reading(builders.plan()), "run") if r["check"] == "P02")
+    assert record["threshold"] == {"pass": 95, "degraded": 80, "spread": 0.15, "profile": GB10}
+
+
+# --- what cannot be judged ---
+
+
+def test_a_plan_in_which_two_nodes_share_no_path_is_refused():
+    plan = builders.plan()
+    plan["paths"] = [path for path in plan["paths"] if "spark3" not in path["id"]]
+    with pytest.raises(ValueError, match="no path between spark1 and spark3"):
+        decide(builders.healthy_reading(plan), "run")
+
+
+def test_a_plan_without_nodes_is_refused():
+    plan = builders.plan("single")
+    plan["nodes"] = {}
+    with pytest.raises(ValueError, match="no node"):
+        decide(Reading(plan, builders.profile(), {}, {}, {}), "run")
+
+
+def test_an_invalid_profile_is_refused():
+    reading = builders.healthy_reading(builders.plan())
+    reading.profile["required"].remove("P02")
+    reading.profile["thresholds"].pop("P02")
+    with pytest.raises(ValueError, match="P02 missing"):
+        decide(reading, "run")
