@@ -175,7 +175,7 @@ class Hellos:
     def _take(self, data: bytes, sender: str) -> None:
         try:
             message = json.loads(data)
-            path, plan, session = message["path"], message["plan"], str(message["session"])
+            path, plan, session = str(message["path"]), message["plan"], str(message["session"])
             slot, run, phase = message["at"]
             position = (int(slot), int(run), str(phase))
             heard_me = message["heard"] == self._session
