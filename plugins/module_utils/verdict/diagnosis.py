@@ -27,7 +27,9 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
     failing = [path["id"] for path in plan["paths"] if any(concerns(record, path) for record in symptoms)]
     passing = [path["id"] for path in plan["paths"] if path["id"] not in failing and _proven(path, records)]
     isolation = isolate(plan, failing, passing)
-    suspects = list(dict.fromkeys(_suspect(record) for record in plain))
+    # Nodes that could not be compared do not differ.
+    accused = [record for record in plain if record["level"] != "cluster" or record["outcome"] == "fail"]
+    suspects = list(dict.fromkeys(_suspect(record) for record in accused))
     suspects += [_together(explanation) for explanation in isolation.explanations[:_SHOWN_ALTERNATIVES]]
     return {
         "suspects": suspects,
