@@ -44,6 +44,10 @@ test-molecule: setup-dev ## Roles in containers
 test-lab: setup-dev ## The whole on virtual Sparks, with injected faults
 	@python tools/tests.py lab
 
+.PHONY: test-lab-all
+test-lab-all: setup-dev ## The same, and every fault, every topology and a killed controller: an hour under emulation
+	@python tools/tests.py lab-all
+
 # --- virtual Sparks ---
 
 .PHONY: lab-up

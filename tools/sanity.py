@@ -1,8 +1,8 @@
 """Run `ansible-test sanity` on a copy of the tracked files: python tools/sanity.py [ansible-test options]
 
-ansible-test wants a real folder ansible_collections/NAMESPACE/NAME and bootstraps pip in its virtual environments with a
-script from its own file host. Where that host cannot be reached, a stand-in of the same name that uses ensurepip is put
-into ansible-test's cache: the sanity tests themselves are unchanged.
+ansible-test wants a real folder ansible_collections/NAMESPACE/NAME and bootstraps pip in its virtual environments with
+a script from its own file host. Where that host cannot be reached, a stand-in of the same name that uses ensurepip is
+put into ansible-test's cache: the sanity tests themselves are unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / ".build/sanity/ansible_collections/gb10/cluster"
 
-BOOTSTRAP = '''\
+BOOTSTRAP = """\
 # Stand-in for the pip bootstrap script: ensurepip, then pip itself.
 import os, subprocess, sys
 saved = dict(os.environ)
@@ -24,7 +24,7 @@ import ensurepip
 ensurepip.bootstrap()
 arguments = [a for a in sys.argv[1:] if a not in ("--no-setuptools", "--no-wheel", "--disable-pip-version-check")]
 sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments], env=saved))
-'''
+"""
 
 # Not run here: pslint wants PowerShell, and there is no PowerShell in this collection.
 SKIP = ["pslint"]
