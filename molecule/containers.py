@@ -1,8 +1,8 @@
 """Containers that stand for Sparks: python molecule/containers.py up|down|flags
 
-Three systemd containers without any network of podman's, joined as a triangle by veth pairs with Spark's interface names.
-There are no verbs and no GPU in them. What only some machines need is detected (`flags` shows it); an ordinary laptop runs
-podman's defaults, without root.
+Three systemd containers without any network of podman's, joined as a triangle by veth pairs with Spark's interface
+names. There are no verbs and no GPU in them. What only some machines need is detected (`flags` shows it); an ordinary
+laptop runs podman's defaults, without root.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ROOTFS = HERE.parent / "lab/guest/rootfs"
 REPOSITORY = "localhost/gb10-molecule"
 SUITE = "trixie"
 PACKAGES = [
-    "systemd-sysv", "dbus", "udev", "python3", "iproute2", "ethtool", "netplan.io", "iputils-ping", "rdma-core", "procps",
-    "kmod", "perftest", "ibverbs-utils", "lldpd", "systemd-timesyncd",
-]  # fmt: skip
+    *("systemd-sysv", "dbus", "udev", "procps", "kmod", "python3", "iproute2", "ethtool", "iputils-ping", "netplan.io"),
+    *("rdma-core", "ibverbs-utils", "perftest", "lldpd", "systemd-timesyncd"),
+]
 # A node looks like a Spark where our code looks; nvidia-smi is a stand-in and says so.
 SPARK_FILES = ["etc/dgx-release", "etc/fastos-release", "usr/bin/nvidia-smi"]
 MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "systemd-networkd-wait-online.service"]
@@ -90,7 +90,7 @@ def _finite(hard: int) -> int:
 
 
 def in_namespace(machine: Machine, pid: str) -> list[str]:
-    """Prefix that runs a command in a container's network; without root, from podman's user namespace, which owns it."""
+    """Prefix that runs a command in a container's network; without root, in podman's user namespace."""
     enter = ["nsenter", "--target", pid, "--net"]
     return enter if machine.root else ["podman", "unshare", *enter]
 
@@ -120,7 +120,15 @@ def image_name() -> str:
 def build_image(machine: Machine, image: str) -> None:
     print(f"image      {SUITE} with {len(PACKAGES)} packages, about half a minute", flush=True)
     old = podman(machine, "images", "--quiet", REPOSITORY).split()
-    bootstrap = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", *customize(), SUITE, "-"]
+    bootstrap = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        f"--include={','.join(PACKAGES)}",
+        *customize(),
+        SUITE,
+        "-",
+    ]
     podman_import = ["podman", *engine_flags(machine), "import", "--quiet", "--change", "CMD=/sbin/init", "-", image]
     with subprocess.Popen(bootstrap, stdout=subprocess.PIPE) as tree:
         imported = subprocess.run(podman_import, stdin=tree.stdout, stdout=subprocess.DEVNULL)

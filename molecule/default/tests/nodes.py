@@ -1,0 +1,28 @@
+"""What the triangle of this scenario is, written out by hand: a second opinion on the plan."""
+
+from __future__ import annotations
+
+HOSTS = [f"podman://gb10-molecule-spark{number}" for number in (1, 2, 3)]
+
+FABRIC = {
+    "spark1": {
+        "enp1s0f0np0": "10.210.0.1/24",
+        "enP2p1s0f0np0": "10.210.1.1/24",
+        "enp1s0f1np1": "10.210.2.1/24",
+        "enP2p1s0f1np1": "10.210.3.1/24",
+    },
+    "spark2": {
+        "enp1s0f0np0": "10.210.4.2/24",
+        "enP2p1s0f0np0": "10.210.5.2/24",
+        "enp1s0f1np1": "10.210.0.2/24",
+        "enP2p1s0f1np1": "10.210.1.2/24",
+    },
+    "spark3": {
+        "enp1s0f0np0": "10.210.2.3/24",
+        "enP2p1s0f0np0": "10.210.3.3/24",
+        "enp1s0f1np1": "10.210.4.3/24",
+        "enP2p1s0f1np1": "10.210.5.3/24",
+    },
+}
+MGMT = {"spark1": "192.0.2.11", "spark2": "192.0.2.12", "spark3": "192.0.2.13"}
+OWN_NETPLAN = "/etc/netplan/60-gb10-fabric.yaml"

@@ -1,0 +1,49 @@
+"""A container has no verbs: nothing about RDMA can be known here, and so nothing may be admitted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+Run = t.Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def judged(playbook: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], t.Any]:
+    folder = tmp_path_factory.mktemp("evidence")
+    result = playbook(ROOT / "playbooks/validate.yml", "-e", f"gate_evidence_dir={folder}")
+    return result, json.loads(Path(folder, "latest.json").read_text())
+
+
+def test_the_gate_refuses(judged: tuple[subprocess.CompletedProcess[str], t.Any]) -> None:
+    result, evidence = judged
+    assert result.returncode != 0
+    assert "REFUSE" in result.stdout
+    assert evidence["verdict"]["outcome"] == "refuse"
+    assert evidence["verdict"]["blocked_by"]
+
+
+def test_what_cannot_be_seen_is_unknown_and_not_broken(judged: tuple[subprocess.CompletedProcess[str], t.Any]) -> None:
+    outcomes = {
+        (record["check"], record["outcome"])
+        for record in judged[1]["records"]
+        if record["check"] in ("L02", "L06", "P02")
+    }
+    assert outcomes
+    assert not [one for one in outcomes if one[1] == "pass"]
+
+
+def test_what_can_be_seen_passes(judged: tuple[subprocess.CompletedProcess[str], t.Any]) -> None:
+    cabling = [record["outcome"] for record in judged[1]["records"] if record["check"] == "L09"]
+    assert cabling and set(cabling) == {"pass"}
+
+
+def test_judging_changed_nothing(judged: tuple[subprocess.CompletedProcess[str], t.Any]) -> None:
+    recap = [line for line in judged[0].stdout.splitlines() if line.startswith("spark") and " changed=" in line]
+    assert len(recap) == 3
+    assert all(" changed=0 " in line for line in recap)
