@@ -14,7 +14,7 @@ import typing as t
 from ..contracts import CheckRecord, Diagnosis, PathPlan, Plan
 from .matrix import Isolation, Part, isolate
 from .outcome import CHECK_MODE
-from .records import Records, concerns, is_root, nodes_of, refuses, subject_key
+from .records import Records, concerns, is_root, refuses, subject_key
 
 _SHOWN_ALTERNATIVES = 4
 
@@ -61,7 +61,7 @@ def _refused(path: PathPlan, records: Records) -> bool:
 
 def _suspect(record: CheckRecord) -> str:
     if record["level"] == "cluster":
-        return f"difference between {' and '.join(sorted(nodes_of(record)))}"
+        return f"difference between {record['subject']['nodes'].replace(' ', ' and ')}"
     kind = {1: "node", 2: "cage", 3: "port"}[len(record["subject"])]
     return f"{kind} {subject_key(record)}"
 
@@ -113,10 +113,6 @@ def _action(plan: Plan, part: Part) -> str:
 
 def _other_link(plan: Plan, part: Part) -> str:
     return next((link["id"] for link in plan["links"] if link["id"] != part.what), "another one")
-
-
-def _ends(part: Part) -> str:
-    return " and ".join(end.partition(":")[0] for end in part.what.split("-", 1)) if "-" in part.what else part.what
 
 
 def _node_action(plan: Plan, part: Part) -> str:

@@ -74,9 +74,6 @@ class Equals:
     def grade(self, value: float | str) -> Grade:
         return "pass" if value == self.equals else "fail"
 
-    def shown(self) -> dict[str, t.Any]:
-        return {"pass": self.equals}
-
 
 @dataclass(frozen=True, slots=True)
 class OneOf:

@@ -35,15 +35,6 @@ def is_root(record: CheckRecord) -> bool:
     return refuses(record) and record["signature"] not in (BLOCKED, CHECK_MODE)
 
 
-def nodes_of(record: CheckRecord) -> set[str]:
-    subject = record["subject"]
-    if "nodes" in subject:
-        return set(subject["nodes"].split())
-    if "node" in subject:
-        return {subject["node"]}
-    return {subject[end].partition(":")[0] for end in ("from", "to")}
-
-
 def concerns(record: CheckRecord, path: PathPlan) -> bool:
     """Is the record about this path, one of its ends, or a cage of these? Node and cluster records are not."""
     subject = record["subject"]

@@ -96,12 +96,18 @@ def test_two_faults_that_can_be_told_in_several_ways_come_with_the_action_that_t
 
 
 def test_without_a_node_among_the_suspects_cables_are_swapped():
-    plan = builders.plan()
-    # Half a of cables 1-2 and 2-3 and half b of all: two of several parts.
-    b = [path["id"] for path in plan["paths"] if path["half"] == "b"]
-    found = diagnosis(plan, slow(*b, "spark1:p0:a-spark2:p1:a"))
-    assert all("node" not in name for name in found["suspects"])
-    assert len(found["suspects"]) == 1 or "swap two cables" in found["next_action"]
+    found = diagnosis(
+        builders.plan(),
+        slow("spark1:p0:a-spark2:p1:a", "spark1:p0:b-spark2:p1:b", "spark2:p0:a-spark3:p1:a"),
+    )
+    assert found["suspects"] == [
+        "controller spark2:a and link spark1:p0-spark2:p1",
+        "controller spark2:a and half-link spark1:p0:b-spark2:p1:b",
+        "link spark1:p0-spark2:p1 and half-link spark2:p0:a-spark3:p1:a",
+    ]
+    assert found["next_action"].endswith(
+        "swap two cables and measure again: the fault moves with a cable and stays with a node"
+    )
 
 
 @pytest.mark.parametrize(

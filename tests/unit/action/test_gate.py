@@ -1,0 +1,270 @@
+"""The gate as a task: what it writes, when it fails, and that a play ends there."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+import textwrap
+import typing as t
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.playbook.task import Task
+from ansible_collections.gb10.cluster.plugins.action.gate import ActionModule
+from ansible_collections.gb10.cluster.tests.unit import builders
+from ansible_collections.gb10.cluster.tests.unit.builders import set_bandwidth
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+NODES = ["spark1", "spark2", "spark3"]
+TOGETHER = {
+    "ansible_forks": 5,
+    "ansible_play_hosts_all": NODES,
+    "ansible_play_hosts": NODES,
+    "ansible_play_batch": NODES,
+}
+
+
+def arguments(reading: t.Any, **more: t.Any) -> dict[str, t.Any]:
+    return {
+        "plan": reading.plan,
+        "profile": reading.profile,
+        "facts": reading.facts,
+        "discoveries": reading.discoveries,
+        "measurements": reading.measurements,
+    } | more
+
+
+@pytest.fixture
+def healthy(tmp_path: Path) -> dict[str, t.Any]:
+    return arguments(builders.healthy_reading(builders.plan()), evidence_dir=str(tmp_path / "evidence"))
+
+
+def run(args: dict[str, t.Any], check_mode: bool = False, verbosity: int = 0, **task_vars: t.Any) -> tuple[t.Any, str]:
+    """The result of the task and what it has shown."""
+    task = Task()
+    task.args, task.check_mode, task.action = args, check_mode, "gb10.cluster.gate"
+    display = mock.Mock(columns=100, verbosity=verbosity)
+    plugin = ActionModule(task, mock.Mock(), mock.Mock(), mock.Mock(), mock.Mock(), mock.Mock())
+    plugin._display = display
+    result = plugin.run(task_vars=TOGETHER | task_vars)
+    return result, "\n".join(call.args[0] for call in display.display.call_args_list)
+
+
+# --- full ---
+
+
+def test_admits_and_keeps_the_evidence_for_its_owner_alone(healthy, tmp_path):
+    result, shown = run(healthy)
+    assert (result["failed"], result["changed"], result["msg"]) == (False, False, "admitted")
+    assert "ADMIT  spark1 spark2 spark3" in shown
+    folder = tmp_path / "evidence"
+    latest, own = folder / "latest.json", folder / f"{result['verdict']['run_id']}.json"
+    assert sorted(folder.iterdir()) == sorted([latest, own])
+    assert result["evidence"] == str(own)
+    assert latest.read_text() == own.read_text()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+
+
+def test_the_evidence_has_the_shape_of_the_contract(healthy, tmp_path):
+    run(healthy)
+    evidence = json.loads((tmp_path / "evidence" / "latest.json").read_text())
+    schemas = [json.loads(file.read_text()) for file in (builders.ROOT / "docs/schema").glob("*.schema.json")]
+    registry: Registry[t.Any] = Registry().with_resources([(s["$id"], Resource.from_contents(s)) for s in schemas])
+    schema = next(schema for schema in schemas if schema["$id"].startswith("urn:gb10.cluster:evidence"))
+    Draft202012Validator(schema, registry=registry).validate(evidence)
+    assert evidence["verdict"]["outcome"] == "admit"
+    assert len(evidence["records"]) > 100
+
+
+def test_the_result_is_short_unless_asked_for(healthy):
+    result, _shown = run(healthy)
+    assert "records" not in result
+    assert result["counts"] == {"pass": len(run(healthy, verbosity=3)[0]["records"])}
+
+
+@pytest.fixture
+def slow(healthy):
+    reading = builders.healthy_reading(builders.plan())
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 13.3)
+    return healthy | {"measurements": reading.measurements}
+
+
+def test_refuses_and_fails(slow, tmp_path):
+    result, shown = run(slow)
+    assert result["failed"]
+    assert result["msg"] == "Not admitted: P02 spark1:p0:a>spark2:p1:a, P02 spark2:p1:a>spark1:p0:a"
+    assert "REFUSE" in shown
+    assert json.loads((tmp_path / "evidence" / "latest.json").read_text())["verdict"]["outcome"] == "refuse"
+
+
+def test_shows_only_when_not_enforced(slow):
+    result, shown = run(slow | {"enforce": False})
+    assert not result["failed"]
+    assert result["verdict"]["outcome"] == "refuse"
+    assert "REFUSE" in shown
+
+
+def test_check_mode_would_not_admit_writes_nothing_and_does_not_fail(healthy, tmp_path):
+    result, shown = run(healthy | {"measurements": {}}, check_mode=True)
+    assert not result["failed"]
+    assert result["verdict"]["outcome"] == "refuse"
+    assert result["evidence"] is None
+    assert "WOULD NOT ADMIT" in shown
+    assert not (tmp_path / "evidence").exists()
+
+
+def test_without_any_answer_it_refuses(healthy):
+    result, _shown = run(healthy | {"facts": {}, "discoveries": {}, "measurements": {}})
+    assert result["failed"]
+    assert result["verdict"]["valid_pools"] == []
+
+
+def test_an_earlier_verdict_is_replaced_in_one_step(healthy, slow, tmp_path):
+    run(healthy)
+    with (
+        mock.patch("ansible_collections.gb10.cluster.plugins.module_utils.host.os.fsync", side_effect=OSError("full")),
+        pytest.raises(AnsibleActionFail, match="nothing is admitted without it"),
+    ):
+        run(slow)
+    assert json.loads((tmp_path / "evidence" / "latest.json").read_text())["verdict"]["outcome"] == "admit"
+
+
+def test_an_unwritable_folder_is_a_failure_even_when_all_is_well(healthy, tmp_path):
+    (tmp_path / "evidence").write_text("a file")
+    with pytest.raises(AnsibleActionFail, match="Cannot write evidence to"):
+        run(healthy)
+
+
+def test_what_cannot_be_judged_fails_with_a_sentence(healthy):
+    with pytest.raises(AnsibleActionFail, match=r"Cannot judge: profile: .* missing"):
+        run(healthy | {"profile": {"name": "x"}})
+
+
+def test_full_needs_a_profile():
+    with pytest.raises(AnsibleActionFail, match="Cannot judge: profile"):
+        run({"plan": builders.plan()})
+
+
+def test_unknown_stage_is_refused(healthy):
+    with pytest.raises(AnsibleActionFail, match="stage must be one of"):
+        run(healthy | {"stage": "fast"})
+
+
+# --- preflight ---
+
+
+def test_preflight_passes(healthy):
+    result, shown = run(healthy | {"stage": "preflight"})
+    assert not result.get("failed")
+    assert shown == ""
+
+
+@pytest.mark.parametrize(
+    ("task_vars", "says"),
+    [
+        ({"ansible_forks": 1}, "forks is 1"),
+        ({"ansible_play_batch": ["spark1"]}, "serial"),
+        ({"ansible_play_hosts_all": ["spark1"]}, "--limit"),
+    ],
+)
+def test_preflight_refuses_what_keeps_nodes_apart(healthy, task_vars, says):
+    result, _shown = run(healthy | {"stage": "preflight"}, **task_vars)
+    assert result["failed"]
+    assert says in result["msg"]
+
+
+def test_preflight_validates_the_profile(healthy):
+    profile = healthy["profile"] | {"required": ["N00"]}
+    with pytest.raises(AnsibleActionFail, match="P01, P02 missing"):
+        run(healthy | {"stage": "preflight", "profile": profile})
+
+
+# --- cabling ---
+
+P0_P0 = [(("spark1", "p0"), ("spark2", "p0"))]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_cabling(check_mode):
+    plan = builders.plan("direct")
+    args = {"stage": "cabling", "plan": plan}
+    right, shown = run(args | {"discoveries": builders.healthy_discoveries(plan)}, check_mode)
+    assert (right.get("failed", False), right["proven"], shown) == (False, True, "cabling    1 cable as planned")
+    wrong, shown = run(args | {"discoveries": builders.cabled(plan, P0_P0)}, check_mode)
+    assert (wrong["failed"], wrong["proven"]) == (not check_mode, False)
+    assert "spark2: move the plug from p0 to p1" in wrong["msg"]
+    assert shown.startswith("NOTE" if check_mode else "STOP")
+
+
+def test_cabling_leaves_an_earlier_verdict_alone(healthy, tmp_path):
+    run(healthy)
+    before = (tmp_path / "evidence" / "latest.json").read_text()
+    run(healthy | {"stage": "cabling"})
+    assert (tmp_path / "evidence" / "latest.json").read_text() == before
+    assert len(list((tmp_path / "evidence").iterdir())) == 2
+
+
+# --- in a real play ---
+
+PLAY = """
+- hosts: all
+  gather_facts: false
+  any_errors_fatal: true
+  tasks:
+    - name: Admit or refuse
+      gb10.cluster.gate:
+        plan: "{{ fabric_plan }}"
+        profile: "{{ profile }}"
+        facts: "{{ facts }}"
+        discoveries: "{{ discoveries }}"
+        measurements: "{{ measurements }}"
+        evidence_dir: "{{ playbook_dir }}/evidence"
+      run_once: true
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Serve
+      ansible.builtin.debug:
+        msg: served
+"""
+
+
+def playbook(folder: Path, args: dict[str, t.Any], *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "play.yml").write_text(textwrap.dedent(PLAY))
+    (folder / "hosts.yml").write_text("all: {hosts: {spark1: , spark2: , spark3: }}\n")
+    variables = {"fabric_plan": args["plan"]} | {
+        key: args[key] for key in ("profile", "facts", "discoveries", "measurements")
+    }
+    (folder / "vars.json").write_text(json.dumps(variables))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "hosts.yml", "play.yml", "-e", "@vars.json"]
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_COLLECTIONS_PATH": str(builders.ROOT / ".collections"),
+    }
+    return subprocess.run(
+        [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, timeout=100
+    )
+
+
+def test_a_refusal_ends_the_run_and_the_next_play_runs_nowhere(slow, tmp_path):
+    done = playbook(tmp_path, slow)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "REFUSE" in done.stdout
+    assert "Not admitted: P02" in done.stdout
+    assert "served" not in done.stdout
+    assert (tmp_path / "evidence" / "latest.json").exists()
+
+
+def test_an_admission_lets_the_next_play_run(healthy, tmp_path):
+    done = playbook(tmp_path, healthy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ADMIT  spark1 spark2 spark3" in done.stdout
+    assert done.stdout.count("served") == 3

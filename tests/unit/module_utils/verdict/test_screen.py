@@ -1,0 +1,247 @@
+"""The screens of the project, as whole texts: what an operator reads is part of the contract."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+
+import pytest
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.screen import (
+    cabling_message,
+    cabling_screen,
+    verdict_message,
+    verdict_screen,
+)
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict import decide
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.wording import cleared, gbps, microseconds
+from ansible_collections.gb10.cluster.tests.unit import builders
+from ansible_collections.gb10.cluster.tests.unit.builders import GB10, LAB, half_of, set_bandwidth
+
+
+def text(lines):
+    return "\n".join(line.text for line in lines)
+
+
+def screen(reading, width=100, where="evidence/run.json"):
+    return text(verdict_screen(decide(reading, "run"), where, width, reading.check_mode))
+
+
+def drawn(picture):
+    return textwrap.dedent(picture).strip("\n")
+
+
+def test_admit():
+    reading = builders.healthy_reading(builders.plan())
+    assert screen(reading) == drawn("""
+        fabric     triangle of 3 · MTU 9000 · 6 half-links            profile gb10-mtu9000-q4-64k
+
+          half-link                  ->  Gb/s  <-  Gb/s        us    errors
+          spark1 p0 a - p1 a spark2     111.9     111.9       1.6         0   pass
+          spark1 p0 b - p1 b spark2     111.9     111.9       1.6         0   pass
+          spark2 p0 a - p1 a spark3     111.9     111.9       1.6         0   pass
+          spark2 p0 b - p1 b spark3     111.9     111.9       1.6         0   pass
+          spark3 p0 a - p1 a spark1     111.9     111.9       1.6         0   pass
+          spark3 p0 b - p1 b spark1     111.9     111.9       1.6         0   pass
+
+        ADMIT  spark1 spark2 spark3
+        evidence evidence/run.json
+        """)
+
+
+def test_refuse():
+    reading = builders.healthy_reading(builders.plan())
+    for path in reading.plan["paths"]:
+        if "spark3" in path["id"]:
+            set_bandwidth(reading, path["id"], 13.3)
+    assert screen(reading).partition("REFUSE\n")[2] == drawn("""
+          because     P02 spark2 p0 a -> spark3 p1 a: 13.3 Gb/s, expected at least 95 (and 7 more)
+          suspect     spark3
+          cleared     spark1, spark2 and the cable spark1:p0-spark2:p1
+          do next     reboot spark3 with both cables attached; if unchanged power it off and unplug it for
+                      60 s
+          can serve   spark1+spark2, or each node alone; nothing was started
+        evidence evidence/run.json
+        """)
+
+
+def test_both_directions_have_a_number_of_their_own():
+    reading = builders.healthy_reading(builders.plan("direct"))
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 13.3, "spark2")
+    assert "  spark1 p0 a - p1 a spark2     111.9      13.3       1.6         0   fail  P02" in screen(reading)
+
+
+def test_a_node_that_is_off_shows_as_the_reason_of_its_rows():
+    reading = builders.healthy_reading(builders.plan())
+    for answers in (reading.facts, reading.discoveries, reading.measurements):
+        del answers["spark3"]
+    shown = screen(reading)
+    assert "  spark2 p0 a - p1 a spark3     111.9         -       1.6         0   blocked by N00 spark3" in shown
+    assert "because     N00 spark3: did not answer" in shown
+
+
+def test_what_is_observed_is_noted_and_does_not_refuse():
+    reading = builders.healthy_reading(builders.plan())
+    for node in ("spark1", "spark2"):
+        reading.facts[node]["hazards"] = ["module mstflint_access is loaded", "mlnx-fw-updater", "sync probe"]
+    shown = screen(reading)
+    assert "noted       N12 spark1: module mstflint_access is loaded; mlnx-fw-updater; sync probe" in shown
+    assert "ADMIT" in shown
+
+
+def test_many_notes_are_counted():
+    reading = builders.healthy_reading(builders.plan())
+    for node in reading.plan["nodes"]:
+        half_of(reading, node, "p0", "a")["rdma"]["fw_ver"] = "28.40.1000"
+        reading.facts[node]["hazards"] = ["mlnx-fw-updater"]
+    assert "and 2 more in the evidence" in screen(reading)
+
+
+def test_check_mode():
+    reading = builders.healthy_reading(builders.plan("direct"))
+    reading = dataclasses.replace(reading, check_mode=True, measurements={})
+    assert screen(reading, where=None) == drawn("""
+        fabric     direct of 2 · MTU 9000 · 2 half-links              profile gb10-mtu9000-q4-64k
+
+          half-link                  ->  Gb/s  <-  Gb/s        us    errors
+          spark1 p0 a - p1 a spark2         -         -         -         -   not measured
+          spark1 p0 b - p1 b spark2         -         -         -         -   not measured
+
+        WOULD NOT ADMIT  check mode measures nothing
+          do next     run without --check to measure
+        no evidence was written
+        """)
+
+
+def test_check_mode_tells_what_is_wrong_already():
+    reading = builders.healthy_reading(builders.plan("direct"))
+    half_of(reading, "spark1", "p0", "a")["mtu"] = 1500
+    shown = screen(dataclasses.replace(reading, check_mode=True, measurements={}))
+    assert "fail  L04" in shown
+    assert "do next     run site.yml: role fabric sets MTU 9000 live on spark1" in shown
+    assert "can serve" not in shown
+
+
+def test_moves_of_plugs_are_numbered():
+    reading = builders.healthy_reading(builders.plan("direct"))
+    reading.discoveries.update(builders.cabled(reading.plan, [(("spark1", "p1"), ("spark2", "p0"))]))
+    shown = screen(reading)
+    assert "do next     1. spark1: move the plug from p1 to p0\n" in shown
+    assert "            2. spark2: move the plug from p0 to p1\n" in shown
+
+
+def test_single_node():
+    shown = screen(builders.healthy_reading(builders.plan("single")))
+    assert "fabric     single node · MTU 9000 · 0 half-links" in shown
+    assert "one node, no fabric to measure" in shown
+    assert "ADMIT  spark1" in shown
+
+
+def test_switch():
+    assert "spark2 p0 b - p0 b spark3" in screen(builders.healthy_reading(builders.plan("switch")))
+
+
+@pytest.mark.parametrize("width", [40, 60, 79, 100, 120])
+@pytest.mark.parametrize("name", [GB10, LAB])
+def test_no_line_is_wider_than_the_terminal(width, name):
+    reading = builders.healthy_reading(builders.plan(), name)
+    half_of(reading, "spark1", "p0", "a")["mtu"] = 1500
+    # A terminal narrower than the two bandwidths wraps; anything that can be read side by side fits.
+    assert all(len(line) <= max(width, 60) for line in screen(reading, width).splitlines())
+
+
+def test_a_style_for_every_outcome():
+    reading = builders.healthy_reading(builders.plan())
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 13.3)
+    set_bandwidth(reading, "spark1:p0:b-spark2:p1:b", 90.0)
+    lines = verdict_screen(decide(reading, "run"), None, 100, False)
+    styles = {line.text.split("   ")[-1]: line.style for line in lines if " - p1 " in line.text}
+    assert styles == {"fail  P02": "bad", "degraded  P02": "warn", "pass": "good"}
+
+
+# --- cabling ---
+
+DIRECT = builders.plan("direct")
+TRIANGLE = builders.plan("triangle")
+P0_P0 = [
+    (("spark1", "p0"), ("spark2", "p0")),
+    (("spark2", "p1"), ("spark3", "p1")),
+    (("spark3", "p0"), ("spark1", "p1")),
+]
+
+
+def test_the_planned_cabling_is_one_line():
+    lines = cabling_screen(TRIANGLE, builders.healthy_discoveries(TRIANGLE), 100, False)
+    assert text(lines) == "cabling    3 cables as planned"
+    assert cabling_message(TRIANGLE, builders.healthy_discoveries(TRIANGLE)) is None
+
+
+def test_stop():
+    assert text(cabling_screen(TRIANGLE, builders.cabled(TRIANGLE, P0_P0), 120, False)) == drawn("""
+        STOP  cabling differs from the plan; nothing was changed
+          spark2: swap the plugs of p0 and p1    (found p0 - p0 with spark1; a triangle joins p0 to p1 on every cable)
+        """)
+    assert cabling_message(TRIANGLE, builders.cabled(TRIANGLE, P0_P0)) == (
+        "The cabling is not the planned one, nothing was changed: spark2: swap the plugs of p0 and p1"
+    )
+
+
+def test_stop_on_a_narrow_terminal_puts_the_reason_below():
+    assert text(cabling_screen(DIRECT, builders.cabled(DIRECT, P0_P0[:1]), 79, False)) == drawn("""
+        STOP  cabling differs from the plan; nothing was changed
+          spark2: move the plug from p0 to p1
+                      (found p0 - p0 with spark1; the plan joins spark1 p0 to spark2
+                      p1)
+        """)
+
+
+def test_stop_when_nobody_answers_is_not_a_claim_about_cables():
+    lines = cabling_screen(DIRECT, {}, 120, False)
+    assert lines[0].text == "STOP  cabling is not proven; nothing was changed"
+    assert lines[0].style == "bad"
+
+
+def test_check_mode_cannot_raise_a_link_and_says_so():
+    lines = cabling_screen(DIRECT, builders.cabled(DIRECT, []), 120, True)
+    assert lines[0].text == "NOTE  cabling is not proven; nothing was changed"
+    assert "check mode does not raise a link" in lines[-1].text
+
+
+# --- words and numbers ---
+
+
+def test_verdict_in_one_sentence():
+    reading = builders.healthy_reading(builders.plan())
+    assert verdict_message(decide(reading, "run")["verdict"]) == "admitted"
+    reading.facts.clear()
+    message = verdict_message(decide(reading, "run")["verdict"])
+    assert message == "Not admitted: N00 spark1, N00 spark2, N00 spark3"
+    set_bandwidth(reading := builders.healthy_reading(builders.plan()), "spark1:p0:a-spark2:p1:a", 13.3)
+    set_bandwidth(reading, "spark1:p0:b-spark2:p1:b", 13.3)
+    assert verdict_message(decide(reading, "run")["verdict"]).endswith("and 1 more")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (0.0, "0.000"), (0.1234, "0.123"), (4.853, "4.85"), (13.33, "13.3"), (111.86, "111.9")],
+)
+def test_gbps(value, shown):
+    assert gbps(value) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(None, "-"), (1.62, "1.6"), (42.04, "42.0"), (2400.4, "2400")])
+def test_microseconds(value, shown):
+    assert microseconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ([], "nothing yet"),
+        (["plane a"], "nothing yet"),
+        (["node spark1"], "spark1"),
+        (["link a:p0-b:p1"], "the cable a:p0-b:p1"),
+        (["node a", "node b", "link a:p0-b:p1", "link b:p0-c:p1"], "a, b and the cables a:p0-b:p1, b:p0-c:p1"),
+    ],
+)
+def test_cleared(names, shown):
+    assert cleared(names) == shown
