@@ -9,7 +9,7 @@ testinfra_hosts = HOSTS
 TRIANGLE = {
     "NCCL_IB_SUBNET_AWARE_ROUTING": "1",
     "NCCL_IB_MERGE_NICS": "0",
-    "NCCL_SOCKET_IFNAME": "=enP7s7",
+    "NCCL_SOCKET_IFNAME": "enP7s7",
 }
 
 

@@ -17,7 +17,9 @@ Run = t.Callable[..., subprocess.CompletedProcess[str]]
 def judged(playbook: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], t.Any]:
     folder = tmp_path_factory.mktemp("evidence")
     result = playbook(ROOT / "playbooks/validate.yml", "-e", f"gate_evidence_dir={folder}")
-    return result, json.loads(Path(folder, "latest.json").read_text())
+    evidence = Path(folder, "latest.json")
+    assert evidence.exists(), result.stdout + result.stderr
+    return result, json.loads(evidence.read_text())
 
 
 def test_the_gate_refuses(judged: tuple[subprocess.CompletedProcess[str], t.Any]) -> None:
