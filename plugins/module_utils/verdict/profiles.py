@@ -10,6 +10,7 @@ import typing as t
 from ..contracts import SCHEMA, BandwidthSettings, LatencySettings, Profile
 from .checks import CHECKS, catalogue
 from .limits import Limit, Limits, ProfileError, parse_limit
+from .shape import optional_keys
 
 # Nothing is admitted without a node that answers and a measured fabric: passive checks cannot see a throttled NIC
 # (health-checks 2.4).
@@ -85,7 +86,8 @@ def _keys(raw: t.Any, shape: type, where: str) -> None:
     if not isinstance(raw, dict):
         raise ProfileError(f"{where} must be a mapping, found {raw!r}")
     wanted = t.get_type_hints(shape)
-    missing, extra = sorted(wanted.keys() - raw.keys()), sorted(map(str, raw.keys() - wanted.keys()))
+    missing = sorted(wanted.keys() - raw.keys() - optional_keys(shape))
+    extra = sorted(map(str, raw.keys() - wanted.keys()))
     if missing:
         raise ProfileError(f"{where}: {', '.join(missing)} missing")
     if extra:

@@ -45,6 +45,12 @@ def answers(value: t.Any, shape: t.Any, path: t.Sequence[str]) -> bool:
 
 
 @functools.cache
+def optional_keys(shape: t.Any) -> frozenset[str]:
+    """The keys that may be left out. Not __optional_keys__: that misses annotations that are kept as text."""
+    return frozenset(key for key, part in _fields(shape).items() if t.get_origin(part) is t.NotRequired)
+
+
+@functools.cache
 def _fields(shape: t.Any) -> dict[str, t.Any]:
     return t.get_type_hints(shape, include_extras=True)
 

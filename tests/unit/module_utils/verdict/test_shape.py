@@ -5,7 +5,7 @@ import typing as t
 
 import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils.contracts import Discovery, HalfFacts, NodeFacts
-from ansible_collections.gb10.cluster.plugins.module_utils.verdict.shape import answers, fits
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.shape import answers, fits, optional_keys
 from ansible_collections.gb10.cluster.tests.unit import builders
 
 
@@ -67,3 +67,8 @@ def test_every_item_of_a_list_must_answer():
     assert answers([HALF, HALF], list[HalfFacts], ["mtu"])
     assert not answers([HALF, None], list[HalfFacts], ["mtu"])
     assert not answers("text", list[HalfFacts], ["mtu"])
+
+
+def test_keys_that_may_be_left_out():
+    assert "time_sync" in optional_keys(NodeFacts)
+    assert "kernel" not in optional_keys(NodeFacts)
