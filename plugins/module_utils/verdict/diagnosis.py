@@ -85,9 +85,9 @@ def _next_action(
             return record["remedy"][0]
     if plain:
         return f"{plain[0]['check']} {subject_key(plain[0])}: {plain[0]['message']}".replace("  ", " ")
-    seated = [record for record in symptoms if record["level"] == "half-link" and record["remedy"]]
-    if seated:
-        return seated[0]["remedy"][0]
+    at_plug = [record for record in symptoms if record["level"] == "half-link" and record["remedy"]]
+    if at_plug and any(part.kind in ("link", "half-link") for chosen in isolation.explanations for part in chosen):
+        return at_plug[0]["remedy"][0]  # to look at a plug is less than to swap a cable
     if len(isolation.explanations) > 1 and len(plan["nodes"]) > 2:
         first = " or ".join(_together(explanation) for explanation in isolation.explanations[:_SHOWN_ALTERNATIVES])
         return f"tell {first} apart: {_discriminate(isolation.explanations)}"

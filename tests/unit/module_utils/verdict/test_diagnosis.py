@@ -83,6 +83,19 @@ def test_a_dead_half_is_a_plug_to_look_at_first():
     assert found["next_action"] == "see that the plug is seated in spark1 p0 and at the far end"
 
 
+def test_errors_everywhere_are_not_a_plug():
+    """As on virtual nodes whose emulated wire timed out on every path: one cause, and not the first cable of the list."""
+
+    def errors(reading):
+        for measurement in reading.measurements.values():
+            for growth in measurement["counter_deltas"].values():
+                growth["packet_seq_err"] = 400
+
+    found = diagnosis(builders.plan(), errors)
+    assert found["suspects"] == ["common cause"]
+    assert "before any cable" in found["next_action"]
+
+
 def test_two_faults_that_can_be_told_in_several_ways_come_with_the_action_that_tells():
     plan = builders.plan()
     found = diagnosis(plan, slow(*(path["id"] for path in plan["paths"][:5])))
