@@ -43,8 +43,9 @@ def test_an_old_machine_gets_what_was_seen_to_work_there() -> None:
 
 def test_no_limit_is_a_number_that_podman_takes() -> None:
     machine = dataclasses.replace(OLD, nofile=resource.RLIM_INFINITY, nproc=512)
-    assert ["nofile=1048576:1048576", "nproc=512:512"] == [
-        flag for flag in containers.run_flags(machine) if ":" in flag
+    assert [flag for flag in containers.run_flags(machine) if ":" in flag] == [
+        "nofile=1048576:1048576",
+        "nproc=512:512",
     ]
 
 
