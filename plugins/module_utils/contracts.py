@@ -313,6 +313,7 @@ class Direction(t.TypedDict):
     latency: LatencyRun | None
     tx_bytes: dict[str, int | None]  # own RDMA device -> bytes sent while the bandwidth runs lasted
     failure: Failure | None
+    repeated: t.NotRequired[list[Failure]]  # runs done again because the tool had failed, not the path
     duration_s: float
 
 
@@ -394,6 +395,8 @@ class EvidenceFile(t.TypedDict):
 
 class BandwidthSettings(t.TypedDict):
     qps: int
+    tx_depth: t.NotRequired[int]  # messages under way for each queue pair; else the tool's own 128
+    qp_timeout: t.NotRequired[int]  # 4 us * 2^n without acknowledgement; else the tool's own 14, 67 ms
     size_bytes: int
     duration_s: int
     warmup: int

@@ -19,7 +19,7 @@ description:
   - It changes nothing on the node. Everything it starts has a time limit and is ended before it returns, also when it
     is terminated itself.
 notes:
-  - Uses UDP port 18614 and TCP ports from 18700 on (16 for each direction of a path, 18700-19083 for four nodes behind
+  - Uses UDP port 18614 and TCP ports from 18700 on (64 for each direction of a path, 18700-20235 for four nodes behind
     a switch), on the fabric addresses only where the installed perftest knows C(--bind_source_ip).
   - O(plan) must be the same on all nodes, and all of them must run the task at once. A C(forks) or C(serial) smaller
     than the number of nodes keeps them apart.

@@ -26,15 +26,18 @@ if t.TYPE_CHECKING:
 
 INTERVAL_S = 0.5
 # A busy emulated node may stall for seconds; a dead one must not cost more than this.
-SILENCE_S = 12.0
+SILENCE_S = 30.0
 _MAX_DATAGRAM = 2048
 
-# Where a node is: slot, run, phase.
+# Where a node is: slot, turn within it, phase.
 Position = tuple[int, int, str]
-BEFORE: Position = (-1, 0, "waiting")
+WAITING = "waiting"
 LISTENING = "listening"
+DONE = "done"
+AGAIN = "again"
 FAILED = "failed"
 LEFT = "left"
+BEFORE: Position = (-1, 0, WAITING)
 
 
 @dataclass
@@ -49,14 +52,28 @@ class Link:
 
 @dataclass
 class Heard:
-    """What the far end of a path last said."""
+    """What the far end of a path last said on it."""
 
     session: str = ""
     heard_me: bool = False
-    position: Position = BEFORE
     problem: str | None = None
+
+
+@dataclass
+class Peer:
+    """A node at the other end of one or more paths. Where it is counts from whichever path it was heard on last."""
+
+    session: str = ""
+    number: int = -1  # of its newest message
+    position: Position = BEFORE
     restarted: bool = False
     at: float = field(default=-1e9)
+
+    def take(self, session: str, number: int, position: Position) -> None:
+        self.restarted = self.restarted or (bool(self.session) and session != self.session)
+        self.at = time.monotonic()
+        if session != self.session or number > self.number:
+            self.session, self.number, self.position = session, number, position
 
 
 class Hellos:
@@ -69,6 +86,8 @@ class Hellos:
         self._next_send = 0.0
         self._links = {link.path: link for link in links}
         self._heard = {link.path: Heard() for link in links}
+        self._peers = {link.peer["node"]: Peer() for link in links}
+        self._number = 0
         self._other_plan: set[str] = set()
         self._sockets: dict[str, socket.socket] = {}
         for link in links:
@@ -97,6 +116,13 @@ class Hellos:
     def heard(self, path: str) -> Heard:
         return self._heard[path]
 
+    def position(self, path: str) -> Position:
+        """Where the node at the far end of a path is."""
+        return self._peer(path).position
+
+    def _peer(self, path: str) -> Peer:
+        return self._peers[self._links[path].peer["node"]]
+
     def ready(self, path: str) -> bool:
         """Both ends have heard each other, and both can measure."""
         heard = self._heard[path]
@@ -107,9 +133,9 @@ class Hellos:
         return all(self.ready(path) or link.problem or self._heard[path].problem for path, link in self._links.items())
 
     def gone(self, path: str) -> bool:
-        """The far end was there and is not any more."""
-        heard = self._heard[path]
-        return heard.restarted or heard.position[2] == LEFT or time.monotonic() - heard.at > SILENCE_S
+        """The node at the far end was there and is not any more. One path that still carries its word is enough."""
+        peer = self._peer(path)
+        return peer.restarted or peer.position[2] == LEFT or time.monotonic() - peer.at > SILENCE_S
 
     def runs_another_plan(self, path: str) -> bool:
         return path in self._other_plan
@@ -141,6 +167,7 @@ class Hellos:
 
     def _send_all(self) -> None:
         self._next_send = time.monotonic() + INTERVAL_S
+        self._number += 1
         for path, link in self._links.items():
             udp = self._sockets.get(link.own["ipv4"])
             if udp is None:
@@ -150,6 +177,7 @@ class Hellos:
                 "path": path,
                 "node": self._node,
                 "session": self._session,
+                "number": self._number,
                 "heard": self._heard[path].session,
                 "at": self._position,
                 "problems": self._problems_with(link.peer["node"]),
@@ -176,8 +204,8 @@ class Hellos:
         try:
             message = json.loads(data)
             path, plan, session = str(message["path"]), message["plan"], str(message["session"])
-            slot, run, phase = message["at"]
-            position = (int(slot), int(run), str(phase))
+            slot, turn, phase = message["at"]
+            position, number = (int(slot), int(turn), str(phase)), int(message["number"])
             heard_me = message["heard"] == self._session
             problems = dict(message["problems"])
         except (ValueError, KeyError, TypeError):
@@ -189,8 +217,8 @@ class Hellos:
             self._other_plan.add(path)
             return
         heard = self._heard[path]
-        heard.restarted = heard.restarted or (heard.heard_me and session != heard.session)
-        heard.session, heard.heard_me, heard.position, heard.at = session, heard_me, position, time.monotonic()
+        heard.session, heard.heard_me = session, heard_me
+        self._peers[link.peer["node"]].take(session, number, position)
         for name, problem in problems.items():
             if name in self._links and self._links[name].peer["node"] == link.peer["node"]:
                 self._heard[name].problem = str(problem)

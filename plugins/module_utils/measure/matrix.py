@@ -21,11 +21,13 @@ from ..host import CommandResult, Host, Process
 from ..probe.commands import (
     BANDWIDTH_TOOL,
     LATENCY_TOOL,
+    MAX_ATTEMPTS,
     NOT_LISTENING,
     Endpoint,
     Run,
     ToolOptions,
     client_argv,
+    clock_failed,
     explain_failure,
     runs_of,
     server_argv,
@@ -42,9 +44,9 @@ from ..probe.perftest import (
     parse_latency,
     parse_version,
 )
-from ..probe.schedule import RUNS_PER_SLOT, Slot, own_end, plan_nonce, schedule
+from ..probe.schedule import TURNS_PER_SLOT, Slot, own_end, plan_nonce, schedule
 from ..probe.system import parse_gpu_processes, parse_meminfo
-from .hello import FAILED, LISTENING, Hellos, Link
+from .hello import AGAIN, DONE, FAILED, LISTENING, WAITING, Hellos, Link
 from .sysfs import error_counters, gids_of, rdma_devices, rdma_driver, received_bytes, sent_bytes
 
 if t.TYPE_CHECKING:
@@ -70,6 +72,10 @@ class _Broken(Exception):
         self.result = result
 
 
+class _Instrument(_Broken):
+    """A run ended, but what the tool said is no result."""
+
+
 @dataclass
 class _Taken:
     """What one slot has yielded so far."""
@@ -78,6 +84,8 @@ class _Taken:
     latency: LatencyRun | None = None
     rcs: list[int] = field(default_factory=list)
     bytes_before: dict[str, int | None] = field(default_factory=dict)
+    repeated: list[Failure] = field(default_factory=list)
+    turn: int = 0
 
 
 def measure(host: Host, node: str, plan: Plan, profile: Profile) -> RdmaMeasurement:
@@ -112,8 +120,9 @@ def why_not_now(host: Host, profile: Profile) -> str | None:
         return f"{missing[0]} is not installed: install the package perftest"
     if not rdma_devices(host):
         return "this node has no RDMA device"
-    if len(runs_of(profile)) > RUNS_PER_SLOT:
-        return f"the profile asks for more than {RUNS_PER_SLOT - 1} bandwidth runs for each direction"
+    most = TURNS_PER_SLOT // MAX_ATTEMPTS
+    if len(runs_of(profile)) > most:
+        return f"the profile asks for more than {most - 1} bandwidth runs for each direction"
     needed = _needed_kib(profile)
     try:
         available = parse_meminfo(host.read("/proc/meminfo") or "").get("MemAvailable", 0)
@@ -235,37 +244,55 @@ class _Matrix:
             "latency": taken.latency,
             "tx_bytes": self._moved(taken, sent_bytes),
             "failure": failure,
+            "repeated": taken.repeated,
             "duration_s": round(time.monotonic() - started, 2),
         }
 
     def _transmit_run(self, slot: Slot, run: Run, taken: _Taken) -> None:
-        self._await_listening(slot, run)
+        """One run, and again while it is the tool that fails: a number that means nothing must not condemn a path."""
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                self._transmit_once(slot, run, taken)
+            except _Instrument as broken:
+                if attempt == MAX_ATTEMPTS:
+                    raise
+                taken.repeated.append(_failure(run.stage, broken))
+                self._hellos.announce((slot.index, taken.turn, AGAIN))
+                taken.turn += 1
+            else:
+                self._hellos.announce((slot.index, taken.turn, DONE))
+                taken.turn += 1
+                return
+
+    def _transmit_once(self, slot: Slot, run: Run, taken: _Taken) -> None:
+        self._await_listening(slot, taken.turn)
         if run.stage == "bandwidth" and not taken.bytes_before:
             taken.bytes_before = self._all_bytes(sent_bytes)
-        result, json_text = self._run_client(slot, run)
+        result, json_text = self._run_client(slot, run, taken.turn)
         if not result.ok:
             raise self._tool_failure(result)
+        if clock_failed(result.stdout + result.stderr):
+            raise _Instrument("instrument", "perftest could not measure its clock, the machine was too busy", result)
         try:
             if run.stage == "latency":
                 taken.latency = _latency_run(result, json_text)
             else:
                 taken.bandwidth.append(_bandwidth_run(result, json_text, run.warmup))
         except ProbeError as error:
-            raise _Broken("instrument", str(error), result) from None
+            raise _Instrument("instrument", str(error), result) from None
 
-    def _await_listening(self, slot: Slot, run: Run) -> None:
-        wanted = (slot.index, run.index, LISTENING)
-        while self._hellos.heard(slot.path).position != wanted:
+    def _await_listening(self, slot: Slot, turn: int) -> None:
+        while self._hellos.position(slot.path) != (slot.index, turn, LISTENING):
             self._still_there(slot)
             self._hellos.pump(_POLL_S)
 
-    def _run_client(self, slot: Slot, run: Run) -> tuple[CommandResult, str | None]:
-        own, port = self._endpoints[slot.path], slot.port(run.index)
+    def _run_client(self, slot: Slot, run: Run, turn: int) -> tuple[CommandResult, str | None]:
+        own, port = self._endpoints[slot.path], slot.port(turn)
         json_path = str(self._host.path(self._json_file))
         argv = client_argv(run, self._profile, own, slot.server["ipv4"], port, self._options, json_path)
         for attempt in range(1, _CONNECT_ATTEMPTS + 1):
             self._host.remove(self._json_file)
-            result = self._supervise(self._start(argv), self._profile["command_timeout_s"], slot)
+            result = self._supervise(self._start(argv), self._profile["command_timeout_s"], slot, turn)
             refused = not result.ok and NOT_LISTENING.search(result.stdout + result.stderr)
             if not refused or attempt == _CONNECT_ATTEMPTS:
                 break
@@ -287,16 +314,36 @@ class _Matrix:
         }
 
     def _serve_run(self, slot: Slot, run: Run, taken: _Taken) -> None:
+        """Serve one run as often as the client wants it."""
         if run.stage == "bandwidth" and not taken.bytes_before:
             taken.bytes_before = self._all_bytes(received_bytes)
-        port = slot.port(run.index)
+        again = True
+        while again:
+            result = self._serve_once(slot, run, taken.turn)
+            taken.rcs.append(result.rc)
+            again = self._wants_again(slot, taken.turn, result)
+            taken.turn += 1
+
+    def _serve_once(self, slot: Slot, run: Run, turn: int) -> CommandResult:
+        port = slot.port(turn)
         process = self._start(server_argv(run, self._profile, self._endpoints[slot.path], port, self._options))
         self._await_socket(process, port, slot)
-        self._hellos.announce((slot.index, run.index, LISTENING))
-        result = self._supervise(process, self._profile["command_timeout_s"] * _CONNECT_ATTEMPTS, slot)
-        taken.rcs.append(result.rc)
-        if not result.ok:
-            raise self._tool_failure(result)
+        if not process.running:
+            raise self._tool_failure(process.wait(0))
+        self._hellos.announce((slot.index, turn, LISTENING))
+        return self._supervise(process, self._profile["command_timeout_s"] * _CONNECT_ATTEMPTS, slot, turn)
+
+    def _wants_again(self, slot: Slot, turn: int, result: CommandResult) -> bool:
+        """What the client says of a turn. Without a word from it, what the own tool said has to do."""
+        deadline = time.monotonic() + self._profile["command_timeout_s"]
+        while not self._has_word(slot, turn):
+            if result.ok and self._hellos.position(slot.path)[0] > slot.index:
+                return False  # it was done, and its word was lost
+            if not result.ok and time.monotonic() > deadline:
+                raise self._tool_failure(result)
+            self._still_there(slot)
+            self._hellos.pump(_POLL_S)
+        return self._hellos.position(slot.path)[2] == AGAIN
 
     def _await_socket(self, process: Process, port: int, slot: Slot) -> None:
         """Wait until the server listens, so that the client connects once instead of knocking."""
@@ -317,7 +364,7 @@ class _Matrix:
         stage = "rendezvous"
         try:
             self._check_ready(slot)
-            self._hellos.announce((slot.index, 0, "waiting"))
+            self._hellos.announce((slot.index, 0, WAITING))
             for run in self._runs:
                 stage = run.stage
                 perform(run)
@@ -358,9 +405,8 @@ class _Matrix:
 
     def _peer_is_through(self, slot: Slot) -> str | None:
         """Why nothing more comes from the other end in this slot."""
-        heard = self._hellos.heard(slot.path)
         peer = self._hellos.link(slot.path).peer["node"]
-        index, _, phase = heard.position
+        index, _, phase = self._hellos.position(slot.path)
         if index > slot.index or (index == slot.index and phase == FAILED):
             return f"{peer} has given up {slot.path}: see what it says of it"
         return f"{peer} fell silent on {slot.path} during the test" if self._hellos.gone(slot.path) else None
@@ -370,17 +416,20 @@ class _Matrix:
         self._process = self._host.start(argv, limit_s=self._profile["command_timeout_s"] * _CONNECT_ATTEMPTS + 30)
         return self._process
 
-    def _supervise(self, process: Process, limit_s: float, slot: Slot) -> CommandResult:
+    def _supervise(self, process: Process, limit_s: float, slot: Slot, turn: int) -> CommandResult:
         """Wait for a tool. It is ended when its time is up, or soon after the other end has no part in it any more."""
-        deadline = time.monotonic() + limit_s
-        reason: str | None = None
+        deadline, graced = time.monotonic() + limit_s, False
         while process.running and time.monotonic() < deadline:
-            if reason is None and (reason := self._peer_is_through(slot)):
-                deadline = min(deadline, time.monotonic() + _GRACE_S)
+            if not graced and (self._has_word(slot, turn) or self._peer_is_through(slot)):
+                deadline, graced = min(deadline, time.monotonic() + _GRACE_S), True
             self._hellos.pump(_POLL_S)
-        if process.running and reason is not None:
+        if process.running and (reason := self._peer_is_through(slot)):
             raise _Broken("environment", reason, process.kill())
         return process.wait(0 if process.running else 5)
+
+    def _has_word(self, slot: Slot, turn: int) -> bool:
+        """Whether the client has said what became of a turn."""
+        return self._hellos.position(slot.path) in ((slot.index, turn, DONE), (slot.index, turn, AGAIN))
 
     def _end_process(self) -> None:
         if self._process is not None and self._process.running:

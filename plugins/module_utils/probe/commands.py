@@ -19,6 +19,8 @@ LATENCY_TOOL = "ib_write_lat"
 TIMED_OUT = 124
 NOT_FOUND = 127
 
+MAX_ATTEMPTS = 4  # of one run, when the tool fails and not the path
+
 NOT_LISTENING = re.compile(r"Couldn't connect to")
 
 _CAUSES: tuple[tuple[str, Cause, str], ...] = (
@@ -53,6 +55,11 @@ _CAUSES: tuple[tuple[str, Cause, str], ...] = (
 )
 
 
+# perftest measures its clock after each run and gives up when it was interrupted meanwhile: it then prints 0.000000 or
+# inf with rc 0 (health-checks 7.1), which says nothing about the path.
+_CLOCK = re.compile(r"Correlation coefficient r\^2: \S+ < 0\.9")
+
+
 @dataclass(frozen=True)
 class ToolOptions:
     """What the installed perftest can do, by its own help text."""
@@ -64,9 +71,8 @@ class ToolOptions:
 
 @dataclass(frozen=True)
 class Run:
-    """One start of a tool on both ends."""
+    """What is to be measured with one start of a tool on both ends."""
 
-    index: int  # within its slot
     stage: str  # latency, bandwidth
     warmup: bool
 
@@ -81,10 +87,8 @@ class Endpoint:
 def runs_of(profile: Profile) -> list[Run]:
     """Latency first: it needs a quiet path. Then warm-up and repeats."""
     settings = profile["bandwidth"]
-    runs = [Run(0, "latency", False)]
-    for position in range(settings["warmup"] + settings["repeats"]):
-        runs.append(Run(len(runs), "bandwidth", position < settings["warmup"]))
-    return runs
+    count = settings["warmup"] + settings["repeats"]
+    return [Run("latency", False), *(Run("bandwidth", position < settings["warmup"]) for position in range(count))]
 
 
 def server_argv(run: Run, profile: Profile, own: Endpoint, port: int, options: ToolOptions) -> list[str]:
@@ -114,12 +118,19 @@ def _common(run: Run, profile: Profile, own: Endpoint, port: int) -> list[str]:
         str(bandwidth["size_bytes"]),
         "-D",
         str(bandwidth["duration_s"]),
+        *(["-t", str(bandwidth["tx_depth"])] if "tx_depth" in bandwidth else []),
+        *(["-u", str(bandwidth["qp_timeout"])] if "qp_timeout" in bandwidth else []),
     ]
 
 
 def _bind(own: Endpoint, options: ToolOptions) -> list[str]:
     # So that a server listens on the fabric address only, and a client leaves from it.
     return [f"--bind_source_ip={own.ipv4}"] if options.bind_source_ip else []
+
+
+def clock_failed(output: str) -> bool:
+    """Whether the numbers of a run mean nothing, although it ended well."""
+    return bool(_CLOCK.search(output))
 
 
 def explain_failure(tool: str, rc: int, output: str, timeout_s: float) -> tuple[Cause, str]:

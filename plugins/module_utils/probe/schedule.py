@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:
 # Documented for firewalls: UDP for hello messages, TCP for perftest's own handshake.
 HELLO_PORT = 18614
 FIRST_TEST_PORT = 18700
-RUNS_PER_SLOT = 16
+TURNS_PER_SLOT = 64
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Slot:
     client: PathEnd
     server: PathEnd
 
-    def port(self, run: int) -> int:
-        """Each run has a port of its own, so that a late packet or a dying process of one never meets the next."""
-        return FIRST_TEST_PORT + self.index * RUNS_PER_SLOT + run
+    def port(self, turn: int) -> int:
+        """Each turn has a port of its own, so that a late packet or a dying process of one never meets the next."""
+        return FIRST_TEST_PORT + self.index * TURNS_PER_SLOT + turn
 
 
 def schedule(plan: Plan) -> list[Slot]:

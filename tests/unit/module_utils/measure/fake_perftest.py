@@ -38,6 +38,14 @@ def decimal_gid(address: str) -> str:
     return ":".join(f"{octet:02d}" for octet in [0] * 10 + [255, 255] + [int(part) for part in address.split(".")])
 
 
+def spend(name: str) -> bool:
+    """Whether a fault that happens a limited number of times has one left: "clock 2"."""
+    store = ROOT / f"spent {option('-d')}"
+    spent = int(store.read_text()) if store.exists() else 0
+    store.write_text(str(spent + 1))
+    return spent < int(name.split()[1])
+
+
 def header(own: str, peer: str) -> str:
     name = "BW" if BANDWIDTH else "Latency"
     addresses = ""
@@ -102,6 +110,9 @@ def transmit(peer: str) -> None:
     connection.sendall(b"done")
     if BANDWIDTH:
         count("sent_pkts", 1000 * 16)
+    if wrong.startswith("clock") and spend(wrong):
+        print("Correlation coefficient r^2: 0.843015 < 0.9", file=sys.stderr)
+        wrong = "zero"
     if wrong == "garbage":
         print("Segmentation fault is near \x00 �")
     else:

@@ -89,6 +89,7 @@ def test_hearing_alone_is_not_ready(pair: Pair) -> None:
         "path": "a",
         "node": "spark2",
         "session": "x",
+        "number": 1,
         "heard": "",
         "at": [-1, 0, "waiting"],
         "problems": {},
@@ -102,9 +103,9 @@ def test_hearing_alone_is_not_ready(pair: Pair) -> None:
 def test_the_position_of_the_peer_is_heard(pair: Pair) -> None:
     one, two = pair.node(1), pair.node(2)
     two.announce((3, 1, LISTENING))
-    assert talk(one, two, until=lambda: one.heard("b").position == (3, 1, LISTENING))
+    assert talk(one, two, until=lambda: one.position("b") == (3, 1, LISTENING))
     two.announce((3, 0, FAILED))
-    assert talk(one, two, until=lambda: one.heard("b").position == (3, 0, FAILED))
+    assert talk(one, two, until=lambda: one.position("b") == (3, 0, FAILED))
 
 
 def test_a_problem_settles_the_path_on_both_ends(pair: Pair) -> None:
@@ -142,7 +143,7 @@ def test_silence_alone_is_enough(pair: Pair, monkeypatch: pytest.MonkeyPatch) ->
     assert talk(one, two, until=lambda: one.settled() and two.settled())
     monkeypatch.setattr(hello, "SILENCE_S", 0.2)
     assert talk(one, until=lambda: one.gone("a"), seconds=2)
-    assert one.heard("a").position[2] != hello.LEFT
+    assert one.position("a")[2] != hello.LEFT
 
 
 def test_a_peer_that_starts_anew_is_gone(pair: Pair) -> None:
@@ -153,7 +154,27 @@ def test_a_peer_that_starts_anew_is_gone(pair: Pair) -> None:
     two._sockets.clear()
     again = pair.node(2)
     assert talk(one, again, until=lambda: one.gone("a"))
-    assert one.heard("a").restarted
+
+
+def test_an_old_message_does_not_turn_the_clock_back() -> None:
+    peer = hello.Peer()
+    peer.take("x", 5, (3, 1, LISTENING))
+    peer.take("x", 4, (3, 0, LISTENING))
+    assert peer.position == (3, 1, LISTENING)
+    peer.take("y", 1, hello.BEFORE)
+    assert peer.position == hello.BEFORE
+    assert peer.restarted
+
+
+def test_one_path_is_enough_to_be_there(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = pair.node(1), pair.node(2)
+    assert talk(one, two, until=lambda: one.settled() and two.settled())
+    two._sockets.pop(pair.addresses[2, "a"]).close()
+    monkeypatch.setattr(hello, "SILENCE_S", 0.3)
+    two.announce((7, 2, LISTENING))
+    talk(one, two, until=lambda: False, seconds=0.6)
+    assert not one.gone("a")
+    assert one.position("a") == (7, 2, LISTENING)
 
 
 def test_another_plan_is_told_apart(pair: Pair) -> None:
@@ -168,12 +189,12 @@ WRONG = [
     b"\xff\xfe",
     b"[]",
     b"{}",
-    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "heard": "", "at": [1], "problems": {}}',
-    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "heard": "", "at": ["x", 0, ""], "problems": {}}',
-    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "heard": "", "at": [1, 0, ""], "problems": 1}',
-    b'{"plan": "plan", "path": "z", "node": "spark2", "session": "x", "heard": "", "at": [1, 0, ""], "problems": {}}',
-    b'{"plan": "plan", "path": "a", "node": "spark3", "session": "x", "heard": "", "at": [1, 0, ""], "problems": {}}',
-    b'{"plan": "plan", "path": [], "node": "spark2", "session": "x", "heard": "", "at": [1, 0, ""], "problems": {}}',
+    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1], "problems": {}}',
+    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": ["x", 0, ""], "problems": {}}',
+    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "problems": 1}',
+    b'{"plan": "plan", "path": "z", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "problems": {}}',
+    b'{"plan": "plan", "path": "a", "node": "spark3", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "problems": {}}',
+    b'{"plan": "plan", "path": [], "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "problems": {}}',
 ]
 
 
@@ -197,6 +218,7 @@ def test_a_datagram_from_another_address_is_ignored(pair: Pair) -> None:
         "path": "a",
         "node": "spark2",
         "session": "x",
+        "number": 1,
         "heard": "",
         "at": [1, 0, ""],
         "problems": {},

@@ -6,6 +6,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.probe.commands import
     Run,
     ToolOptions,
     client_argv,
+    clock_failed,
     explain_failure,
     runs_of,
     server_argv,
@@ -22,15 +23,15 @@ OLD = ToolOptions("6.10", json=False, bind_source_ip=False)
 
 def test_latency_comes_first_then_warmup_and_repeats() -> None:
     assert runs_of(PROFILE) == [
-        Run(0, "latency", False),
-        Run(1, "bandwidth", True),
-        Run(2, "bandwidth", False),
-        Run(3, "bandwidth", False),
+        Run("latency", False),
+        Run("bandwidth", True),
+        Run("bandwidth", False),
+        Run("bandwidth", False),
     ]
 
 
 def test_a_bandwidth_client_with_everything() -> None:
-    assert client_argv(Run(1, "bandwidth", True), PROFILE, OWN, "10.210.0.2", 18701, NEW, "/tmp/x/result.json") == [
+    assert client_argv(Run("bandwidth", True), PROFILE, OWN, "10.210.0.2", 18701, NEW, "/tmp/x/result.json") == [
         "ib_write_bw",
         "-d",
         "rocep1s0f0",
@@ -53,8 +54,27 @@ def test_a_bandwidth_client_with_everything() -> None:
     ]
 
 
+def test_depth_and_timeout_of_the_profile() -> None:
+    deep = PROFILE | {"bandwidth": PROFILE["bandwidth"] | {"tx_depth": 8, "qp_timeout": 18}}
+    argv = server_argv(Run("bandwidth", False), deep, OWN, 18701, OLD)
+    assert argv[-4:] == ["-t", "8", "-u", "18"]
+    assert "-t" not in server_argv(Run("latency", False), deep, OWN, 18701, OLD)
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        ("Correlation coefficient r^2: 0.843015 < 0.9\n", True),
+        ("", False),
+        ("Conflicting CPU frequency values detected", False),
+    ],
+)
+def test_a_failed_clock_is_seen(text: str, failed: bool) -> None:
+    assert clock_failed(text) is failed
+
+
 def test_an_old_perftest_gets_no_option_that_it_does_not_know() -> None:
-    assert client_argv(Run(0, "latency", False), PROFILE, OWN, "10.210.0.2", 18700, OLD, "/tmp/x") == [
+    assert client_argv(Run("latency", False), PROFILE, OWN, "10.210.0.2", 18700, OLD, "/tmp/x") == [
         "ib_write_lat",
         "-d",
         "rocep1s0f0",
@@ -72,7 +92,7 @@ def test_an_old_perftest_gets_no_option_that_it_does_not_know() -> None:
 
 
 def test_both_ends_run_the_same_test() -> None:
-    run = Run(1, "bandwidth", True)
+    run = Run("bandwidth", True)
     server = server_argv(run, PROFILE, OWN, 18701, NEW)
     client = client_argv(run, PROFILE, OWN, "10.210.0.2", 18701, NEW, "/tmp/x")
     assert client[: len(server)] == server
