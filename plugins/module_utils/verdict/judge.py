@@ -24,6 +24,16 @@ from .views import ClusterView, Reading, View, views
 
 Judged = dict[tuple[str, str], Outcome]  # (check id, subject key)
 
+# Which command a fact comes from, to find what the node says about it.
+_READ_WITH = {
+    "gpus": "nvidia-smi",
+    "gpu_processes": "nvidia-smi",
+    "kernel_log": "journalctl",
+    "addresses": "ip",
+    "routes": "ip",
+    "packages": "dpkg-query",
+}
+
 _SCOPES: tuple[Scope, ...] = ("node", "half", "cage", "direction", "cluster")
 
 
@@ -62,8 +72,7 @@ def evaluate(check: Check, view: View, limits: Limits) -> Outcome:
         root, *path = need.split(".")
         value, shape = sources[root]
         if not answers(value, shape, path):
-            reason = view.absence(root) if value is None or None in _items(value) else f"{'.'.join(path)} is not known"
-            return unknown(reason)
+            return unknown(_gap(view, root, path))
     try:
         return check.judge(view, limits)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -81,8 +90,15 @@ def cluster_outcomes(reading: Reading, nodes: t.Sequence[str]) -> list[Outcome]:
     ]
 
 
-def _items(value: t.Any) -> list[t.Any]:
-    return value if isinstance(value, list) else []
+def _gap(view: View, root: str, path: list[str]) -> str:
+    """Why an input is missing: nobody sent it, or the node says what went wrong when it read it."""
+    value = view.sources()[root][0]
+    if value is None or (isinstance(value, list) and None in value):
+        return view.absence(root)
+    tool = _READ_WITH.get(path[0]) if path else None
+    problems = value.get("problems") if isinstance(value, dict) else None
+    said = [str(problem) for problem in problems or [] if tool and f"`{tool}" in str(problem)]
+    return f"{'.'.join(path)} is not known" + (f": {said[0]}" if said else "")
 
 
 def _parents_first(checks: list[Check]) -> list[Check]:

@@ -161,7 +161,7 @@ def _refuse(evidence: EvidenceFile, width: int, check_mode: bool) -> list[Line]:
     for index, reason in enumerate(_reasons(records)):
         lines += paragraph("because" if index == 0 else "", reason, width)
     if diagnosis["suspects"]:
-        words = [suspect(name, plan) for name in diagnosis["suspects"]]
+        words = [suspect(name, plan) for name in _wholes(diagnosis["suspects"])]
         lines += paragraph("suspect", ", ".join(dict.fromkeys(words)), width)
         lines += paragraph("cleared", cleared(diagnosis["exonerated"]), width)
     actions = _actions(records, diagnosis["next_action"])
@@ -170,6 +170,18 @@ def _refuse(evidence: EvidenceFile, width: int, check_mode: bool) -> list[Line]:
         lines += paragraph("do next" if index == 0 else "", f"{number}{action}", width)
     serve = f"{pools(verdict['valid_pools'], plan['nodes'])}; nothing was started"
     return lines if check_mode else lines + paragraph("can serve", serve, width)
+
+
+def _wholes(suspects: list[str]) -> list[str]:
+    """Without the ports and cages of a node, and the ports of a cage, that is a suspect itself."""
+    wholes = {name.partition(" ")[2] for name in suspects if name.startswith(("node ", "cage "))}
+
+    def is_piece(name: str) -> bool:
+        kind, _blank, what = name.partition(" ")
+        parts = what.split(":")
+        return kind in ("port", "cage") and any(":".join(parts[:size]) in wholes for size in range(1, len(parts)))
+
+    return [name for name in suspects if not is_piece(name)]
 
 
 def _reasons(records: Records) -> list[str]:

@@ -173,6 +173,15 @@ def test_a_node_that_is_off_is_one_finding():
     assert evidence["verdict"]["diagnosis"]["suspects"] == ["node spark3"]
 
 
+def test_a_gap_says_what_the_node_said_about_it():
+    reading = builders.healthy_reading(builders.plan())
+    said = "`nvidia-smi --query-gpu=name` ended with 127: nvidia-smi: command not found"
+    reading.facts["spark1"].update(gpus=None, kernel_log=None, problems=["`lldpctl -f json` ended with 1", said])
+    messages = {r["check"]: r["message"] for r in judge(reading, "run") if r["outcome"] == "unknown"}
+    assert messages["N01"] == f"gpus.name is not known: {said}"
+    assert messages["N11"] == "kernel_log is not known"
+
+
 def test_a_path_that_was_not_measured_is_one_finding_each_way():
     reading = builders.healthy_reading(builders.plan())
     reading.measurements["spark1"]["directions"] = [

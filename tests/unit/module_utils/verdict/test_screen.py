@@ -96,6 +96,15 @@ def test_many_notes_are_counted():
     assert "and 2 more in the evidence" in screen(reading)
 
 
+def test_pieces_of_a_suspect_are_not_named_again():
+    reading = builders.healthy_reading(builders.plan("direct"))
+    reading.facts["spark1"]["kernel_log"] = None
+    reading.facts["spark1"]["netplan_files"] = []
+    reading.discoveries.update(builders.cabled(reading.plan, []))
+    reading.facts["spark2"]["netplan_files"] = []
+    assert "  suspect     spark1, spark2 p1\n" in screen(reading)
+
+
 def test_check_mode():
     reading = builders.healthy_reading(builders.plan("direct"))
     reading = dataclasses.replace(reading, check_mode=True, measurements={})
