@@ -95,7 +95,8 @@ class Lab:
             made, accelerator, snapshots = _ensure(members)
             ports = dict(zip([node.name for node in members], free_ports(count), strict=True))
             state = State(topology, cabling, tempfile.mkdtemp(prefix="gb10-lab-"), ports)
-            state.image, state.accelerator = str(made.folder), accelerator.name
+            state.image = str(made.folder)
+            state.accelerator, state.accelerator_arguments = accelerator.name, list(accelerator.arguments)
             state.snapshots = {name: str(kept.folder) for name, kept in snapshots.items()}
             state.cabling = Cabling([node.name for node in members], cables)
             lab = cls(checkout, store, state)
@@ -111,11 +112,7 @@ class Lab:
             self._store.save(self.state)
             self._spawn(PANEL, [sys.executable, "-m", "lab.panel", str(self._run / PANEL)])
             self._start_gateway(members)
-            for node in members:
-                self._start_node(node, resume=True)
-            self._apply()
-            for node in members:
-                self._continue(node)
+            self._resume(members)
             keys = {name: Snapshot(Path(folder)).host_key for name, folder in self.state.snapshots.items()}
             inventory.write_all(
                 self.checkout,
@@ -199,11 +196,7 @@ class Lab:
             for node in members:
                 self._stop_node(node.name)
             self._pristine_cabling()
-            for node in members:
-                self._start_node(node, resume=True)
-            self._apply()
-            for node in members:
-                self._continue(node)
+            self._resume(members)
             self._wait_ssh(self.state.nodes, SSH_PATIENCE)
 
     def counters(self) -> dict[str, dict[str, int]]:
@@ -286,7 +279,6 @@ class Lab:
         )
         if resume:
             snapshot.overlay(files.disk, kept.disk, "qcow2")
-        arguments = accel.arguments_of(self.state.accelerator)
         with contextlib.ExitStack() as stack:
             links = {}
             for nic in nic_names():
@@ -294,7 +286,9 @@ class Lab:
                 self._panel.attach(f"{node.name}:{nic}", far)
                 links[nic] = near
             nics = {nic: link.fileno() for nic, link in links.items()}
-            self._spawn(node.name, node_command(node, files, arguments, nics), list(links.values()))
+            self._spawn(
+                node.name, node_command(node, files, self.state.accelerator_arguments, nics), list(links.values())
+            )
 
     def _stop_node(self, name: str) -> None:
         if name in self.state.processes:
@@ -303,10 +297,25 @@ class Lab:
             self._panel.detach(f"{name}:{nic}")
         (self._run / name).unlink(missing_ok=True)
 
-    def _continue(self, node: Node) -> None:
-        with Qmp(self._run / node.name) as machine:
-            machine.wait_loaded()
-            machine.command("cont")
+    def _resume(self, members: Sequence[Node]) -> None:
+        """Start from the snapshots. A saved state brings its own carriers, so ours are set after it is loaded."""
+        for node in members:
+            self._start_node(node, resume=True)
+        for node in members:
+            self._wait_loaded(node)
+        self._apply()
+        for node in members:
+            with Qmp(self._run / node.name) as machine:
+                machine.command("cont")
+
+    def _wait_loaded(self, node: Node) -> None:
+        try:
+            with Qmp(self._run / node.name) as machine:
+                machine.wait_loaded()
+        except LabError as error:
+            log = (self._store.folder / f"{node.name}.log").read_text(errors="replace").strip()[-300:]
+            kept = self.state.snapshots[node.name]
+            raise LabError(f"{node.name} did not resume: {error} {log}\nTo have it made anew, remove {kept}") from None
 
     def _wait_ssh(self, names: Sequence[str], patience: float) -> None:
         """Until every node lets us in. A resumed node lives in the hour of its snapshot, so it is told the time."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.identity import make_key
 from lab.progress import Step
-from lab.tarball import pack, tree
+from lab.tarball import Entry, pack, tree
 
 SUITE = "trixie"
 MIRROR = "http://deb.debian.org/debian"
 DISK_SIZE = "3G"
 PACKAGES = (  # noqa: SIM905 - reads better than one name a line
-    "systemd-sysv systemd-timesyncd udev dbus kmod procps sudo linux-image-amd64 initramfs-tools zstd "
+    "systemd-sysv systemd-timesyncd udev dbus kmod procps sudo linux-image-amd64 busybox-static "
     "python3 openssh-server iproute2 iputils-ping ethtool netplan.io lldpd pciutils "
     "rdma-core ibverbs-utils rdmacm-utils perftest"
 ).split()
@@ -60,7 +60,7 @@ def content_hash() -> str:
     """Changes when anything changes that decides what is in the image."""
     digest = hashlib.sha256()
     recipe = "\n".join([*bootstrap_command(Path()), _PACK, DISK_SIZE])
-    for part in (recipe.encode(), _guest_files(), (GUEST / "setup").read_bytes()):
+    for part in (recipe.encode(), _guest_files()):
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()[:16]
 
@@ -84,18 +84,17 @@ def _build(folder: Path) -> None:
     log = folder / "build.log"
     with Step("image: install Debian packages", usual="60-90 s"):
         (folder / "guest.tar").write_bytes(_guest_files())
-        shutil.copy(GUEST / "setup", folder / "setup")
         _run(bootstrap_command(folder), log)
     with Step("image: make the disk", usual="10 s"):
         _run([*_namespace(), "sh", "-euc", _PACK, "sh", str(folder), DISK_SIZE], log)
     make_key(folder / "id_ed25519", "gb10 lab")
-    for leftover in ("guest.tar", "setup", "root.tar"):
+    for leftover in ("guest.tar", "root.tar"):
         (folder / leftover).unlink()
 
 
 def bootstrap_command(folder: Path) -> list[str]:
-    """mmdebstrap with our files laid in before the kernel package builds its initrd, so that it is built once."""
-    guest, setup = (shlex.quote(str(path)) for path in (folder / "guest.tar", folder / "setup"))
+    """mmdebstrap; our files are laid in before the other packages come, and set up after them."""
+    guest = shlex.quote(str(folder / "guest.tar"))
     return [
         "mmdebstrap",
         "--variant=minbase",
@@ -103,7 +102,7 @@ def bootstrap_command(folder: Path) -> list[str]:
         f"--include={','.join(PACKAGES)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in WITHOUT),
         f"--essential-hook=tar-in {guest} /",
-        f'--customize-hook=cp {setup} "$1/lab-setup" && chroot "$1" /lab-setup && rm "$1/lab-setup"',
+        '--customize-hook=chroot "$1" /lab-setup/setup && rm -r "$1/lab-setup"',
         SUITE,
         str(folder / "root.tar"),
         MIRROR,
@@ -123,7 +122,8 @@ rm -rf tree
 
 
 def _guest_files() -> bytes:
-    return pack(tree(GUEST / "rootfs", SPECIAL_MODES))
+    setup = [Entry(f"/lab-setup/{name}", (GUEST / name).read_bytes(), mode=0o755) for name in ("setup", "initrd-init")]
+    return pack([*tree(GUEST / "rootfs", SPECIAL_MODES), *setup])
 
 
 def _namespace() -> tuple[str, ...]:
@@ -131,8 +131,12 @@ def _namespace() -> tuple[str, ...]:
 
 
 def _run(argv: list[str], log: Path, check: bool = True) -> None:
+    # The kernel package would build an initrd that nobody boots.
+    environment = os.environ | {"INITRD": "No", "LC_ALL": "C"}
     with log.open("ab") as output:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, check=False
+        )
     if check and done.returncode != 0:
         kept = Path(tempfile.gettempdir()) / f"gb10-lab-build-{os.getuid()}.log"
         shutil.copy(log, kept)

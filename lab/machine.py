@@ -16,7 +16,7 @@ from lab.state import Process
 QEMU = "qemu-system-x86_64"
 MEMORY_MIB = 1024
 CPUS = 1
-KERNEL_ARGUMENTS = "root=/dev/vda rw console=ttyS0 quiet loglevel=3 mitigations=off"
+KERNEL_ARGUMENTS = "root=/dev/vda rw console=ttyS0 quiet loglevel=3 mitigations=off 8250.nr_uarts=1"
 
 
 @dataclass(frozen=True)

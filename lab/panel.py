@@ -33,6 +33,7 @@ BUFFER = 4 << 20
 BURST = 64
 QUEUE = 4096
 REQUEST = 1 << 20
+LINK_LOCAL = b"\x01\x80\xc2\x00\x00"  # LLDP, spanning tree: no bridge forwards these (IEEE 802.1D)
 
 
 @dataclass
@@ -74,6 +75,8 @@ class Switch:
 
     def targets(self, source: Port, frame: memoryview) -> t.Sequence[Port]:
         destination = bytes(frame[0:6])
+        if destination.startswith(LINK_LOCAL):
+            return ()
         self.learned[bytes(frame[6:12])] = source
         known = self.learned.get(destination)
         if known is not None and not destination[0] & 1:

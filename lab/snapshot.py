@@ -8,6 +8,7 @@ thin overlays of one cached disk, nothing is copied, and labs of several checkou
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -56,7 +57,7 @@ class Snapshot:
 
 def ensure(image: Image, accelerator: Accelerator, nodes: Sequence[Node]) -> dict[str, Snapshot]:
     """A snapshot of every node; those that the cache lacks are booted, all at once."""
-    folder = image.folder / accelerator.key
+    folder = image.folder / f"{accelerator.key}-{_machine_key(accelerator)}"
     folder.mkdir(exist_ok=True)
     missing = [node for node in nodes if not (folder / node.name).exists()]
     if missing:
@@ -64,6 +65,14 @@ def ensure(image: Image, accelerator: Accelerator, nodes: Sequence[Node]) -> dic
         with Step(f"first boot of {', '.join(node.name for node in missing)}", usual) as step:
             _prepare(image, accelerator, missing, folder, step)
     return {node.name: Snapshot(folder / node.name) for node in nodes}
+
+
+def _machine_key(accelerator: Accelerator) -> str:
+    """Changes with the virtual hardware: a saved state fits only the machine that it was saved from."""
+    nowhere = Path()
+    files = Files(nowhere, nowhere, nowhere, nowhere, nowhere, nowhere)
+    command = node_command(Node(1), files, accelerator.arguments, dict.fromkeys(nic_names(), 0))
+    return hashlib.sha256("\n".join(command).encode()).hexdigest()[:12]
 
 
 def overlay(disk: Path, backing: Path, backing_format: str) -> None:

@@ -67,6 +67,7 @@ class State:
     snapshots: dict[str, str] = field(default_factory=dict)  # node -> folder in the cache
     image: str = ""
     accelerator: str = ""
+    accelerator_arguments: list[str] = field(default_factory=list)
     processes: dict[str, Process] = field(default_factory=dict)
     cabling: Cabling = field(default_factory=lambda: Cabling([]))
     impairments: dict[str, Impairment] = field(default_factory=dict)
