@@ -27,6 +27,7 @@ EMULATED = ("-accel", "tcg,thread=multi,tb-size=256", "-cpu", "Nehalem,+rdrand")
 KVM = ("-accel", "kvm", "-cpu", "host")
 OLDEST_QEMU = (7, 2)
 TRIAL_SECONDS = 15
+DEVICE = Path("/dev/kvm")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def choose(cache: Path, image: Image) -> Accelerator:
     answers: dict[str, bool] = json.loads(answers_file.read_text()) if answers_file.exists() else {}
     if host not in answers:
         with Step("does KVM work here? trial boot", usual=f"at most {TRIAL_SECONDS} s"):
-            answers[host] = Path("/dev/kvm").exists() and boots([*KVM], image)
+            answers[host] = DEVICE.exists() and boots([*KVM], image)
         write(answers_file, json.dumps(answers))
     if answers[host]:
         return Accelerator("kvm", KVM, f"kvm-{host}")

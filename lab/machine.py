@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ def node_command(node: Node, files: Files, accelerator: Sequence[str], nics: Map
         command += ["-netdev", f"dgram,id={link_id(nic)},local.type=fd,local.str={descriptor}"]
         command += ["-device", _nic_device(node, nic)]
     if files.state is not None:
-        command += ["-S", "-incoming", f"exec:cat '{files.state}'"]
+        command += ["-S", "-incoming", f"exec:cat {shlex.quote(str(files.state))}"]
     return command
 
 
@@ -88,16 +89,19 @@ def spawn(
     environment = dict(os.environ)
     if python_path is not None:
         environment["PYTHONPATH"] = str(python_path)
-    with log.open("ab") as output:
-        started = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=[link.fileno() for link in links],
-            start_new_session=True,
-            env=environment,
-        )
+    try:
+        with log.open("ab") as output:
+            started = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[link.fileno() for link in links],
+                start_new_session=True,
+                env=environment,
+            )
+    except FileNotFoundError:
+        raise LabError(f"{argv[0]} is not installed.") from None
     try:
         return Process.of(started.pid)
     except LabError:

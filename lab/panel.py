@@ -265,7 +265,7 @@ class PanelServer:
                 request, descriptors, _, _ = socket.recv_fds(connection, REQUEST, 1)
                 links = [socket.socket(fileno=descriptor) for descriptor in descriptors]
                 connection.send(json.dumps(self._do(json.loads(request), links)).encode())
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, LookupError, TypeError) as error:
                 # A bad or broken-off request must not stop the frames of the others.
                 print(f"request refused: {error!r}", file=sys.stderr, flush=True)
 
@@ -285,8 +285,9 @@ class PanelServer:
 class PanelClient:
     """The other side of PanelServer."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float = 5) -> None:
         self._path = path
+        self._patience = patience
 
     def attach(self, name: str, link: socket.socket) -> None:
         self._ask({"action": "attach", "name": name}, [link.fileno()])
@@ -313,8 +314,8 @@ class PanelClient:
             answer: dict[str, t.Any] = json.loads(connection.recv(REQUEST))
         return answer
 
-    def _connect(self, connection: socket.socket, patience: float = 5) -> None:
-        deadline = time.monotonic() + patience
+    def _connect(self, connection: socket.socket) -> None:
+        deadline = time.monotonic() + self._patience
         while True:
             try:
                 return connection.connect(str(self._path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import time
 import types
@@ -49,7 +50,7 @@ class Qmp:
         """Stop the machine and write its state to a file."""
         self.command("stop")
         self.command("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
-        self.command("migrate", uri=f"exec:cat > '{target}'")
+        self.command("migrate", uri=f"exec:cat > {shlex.quote(str(target))}")
         deadline = time.monotonic() + timeout
         while (status := self.command("query-migrate").get("status")) != "completed":
             if status in ("failed", "cancelled") or time.monotonic() > deadline:
