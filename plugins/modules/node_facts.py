@@ -11,14 +11,14 @@ version_added: 0.1.0
 description:
   - Reads identity, kernel, memory, GPU, fabric interfaces with their RDMA devices, GIDs and error counters, addresses,
     routes, LLDP neighbours, NCCL files, netplan files and packages of one node.
-  - Only reads. A tool that is missing or answers something else becomes a sentence in RV(facts.problems) and a value
+  - Only reads. A tool that is missing or answers something else becomes a sentence in C(problems) and a value
     that is null. It never fails the task, so that the gate can tell unknown from bad.
   - Serial numbers are left out.
 notes:
   - The halves are told apart by driver, PCI domain and C(phys_port_name). Where the hardware does not say it, the known
     names of a Spark decide.
-  - RV(facts.netplan_files) comes from a text scan that errs on the side of naming an interface. C(netplan get) is the
-    truth about the merged configuration.
+  - The list C(netplan_files) of the facts comes from a text scan that errs on the side of naming an interface.
+    C(netplan get) is the truth about the merged configuration.
 author:
   - gb10.cluster contributors (@gb10-cluster)
 extends_documentation_fragment:

@@ -51,7 +51,7 @@ class PacketWire:
 
     def receive(self, timeout_s: float) -> list[tuple[str, bytes]]:
         frames: list[tuple[str, bytes]] = []
-        for key, _ in self._selector.select(timeout_s):
+        for key, _events in self._selector.select(timeout_s):
             with contextlib.suppress(OSError):  # the link went down while we waited
                 frame, address = t.cast(socket.socket, key.fileobj).recvfrom(2048)
                 if address[2] != socket.PACKET_OUTGOING:

@@ -154,7 +154,7 @@ class Hellos:
         if not self._sockets:
             time.sleep(seconds)
             return
-        readable, _, _ = select.select(list(self._sockets.values()), [], [], seconds)
+        readable = select.select(list(self._sockets.values()), [], [], seconds)[0]
         for udp in readable:
             self._receive(udp)
 

@@ -406,7 +406,7 @@ class _Matrix:
     def _peer_is_through(self, slot: Slot) -> str | None:
         """Why nothing more comes from the other end in this slot."""
         peer = self._hellos.link(slot.path).peer["node"]
-        index, _, phase = self._hellos.position(slot.path)
+        index, _turn, phase = self._hellos.position(slot.path)
         if index > slot.index or (index == slot.index and phase == FAILED):
             return f"{peer} has given up {slot.path}: see what it says of it"
         return f"{peer} fell silent on {slot.path} during the test" if self._hellos.gone(slot.path) else None

@@ -73,7 +73,7 @@ def _rounds_of_pairs(plan: Plan) -> t.Iterator[list[tuple[str, str]]]:
     nodes: list[str | None] = [*sorted(plan["nodes"], key=lambda name: plan["nodes"][name]["rank"])]
     if len(nodes) % 2:
         nodes.append(None)  # whoever meets it has a bye
-    for _ in range(len(nodes) - 1):
+    for _round in range(len(nodes) - 1):
         half = len(nodes) // 2
         met = zip(nodes[:half], reversed(nodes[half:]), strict=True)
         yield [(first, second) for first, second in met if first is not None and second is not None]

@@ -103,7 +103,7 @@ class Growth:
     if_present: dict[str, int]
 
 
-Limit = AtLeast | AtMost | Equals | OneOf | MinVersion | Growth
+Limit: t.TypeAlias = "AtLeast | AtMost | Equals | OneOf | MinVersion | Growth"
 _LimitT = t.TypeVar("_LimitT", AtLeast, AtMost, Equals, OneOf, MinVersion, Growth)
 
 

@@ -13,12 +13,18 @@ from ..outcome import Outcome, failed, passed, unknown
 from ..registry import check
 from ..views import ClusterView
 
+
+def _firmware(facts: NodeFacts) -> str | None:
+    versions = {half["rdma"]["fw_ver"] for half in facts["halves"] if half["rdma"]}
+    return None if not versions or None in versions else "/".join(sorted(map(str, versions)))
+
+
 _PROPERTIES: dict[str, t.Callable[[NodeFacts], object]] = {
     "kernel": lambda facts: facts["kernel"],
     "os_version": lambda facts: facts["os_version"],
     "architecture": lambda facts: facts["architecture"],
     "gpu_driver": lambda facts: next((gpu["driver"] for gpu in facts["gpus"] or []), None),
-    "firmware": lambda facts: _firmware(facts),
+    "firmware": _firmware,
     "memory_gib": lambda facts: facts["memory_kib"].get("MemTotal", 0) // (1024 * 1024) or None,
 }
 
@@ -51,11 +57,6 @@ def equality(cluster: ClusterView, limits: Limits) -> Outcome:
         remedy=["bring all nodes to the same DGX OS update, then measure again"],
         measured=measured,
     )
-
-
-def _firmware(facts: NodeFacts) -> str | None:
-    versions = {half["rdma"]["fw_ver"] for half in facts["halves"] if half["rdma"]}
-    return None if None in versions else "/".join(sorted(map(str, versions)))
 
 
 def _read(name: str, facts: NodeFacts) -> object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from ...contracts import RdmaFacts
 from ..limits import Equals, Growth, Limits
 from ..outcome import Outcome, degraded, failed, graded, passed, unknown
 from ..registry import check
@@ -74,8 +75,7 @@ def carrier(half: HalfView, limits: Limits) -> Outcome:
 )
 def rdma_map(half: HalfView, limits: Limits) -> Outcome:
     """The RDMA device is active, on Ethernet, and bound to the planned interface."""
-    rdma = half.half["rdma"]
-    assert rdma is not None
+    rdma = t.cast(RdmaFacts, half.half["rdma"])  # `needs` has seen it
     planned = half.planned
     measured = {key: rdma[key] for key in ("device", "state", "physical_state", "netdev", "link_layer")}
     if (rdma["device"], rdma["netdev"]) != (planned["rdma"], planned["netdev"]):

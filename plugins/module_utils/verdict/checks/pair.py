@@ -9,7 +9,7 @@ import ipaddress
 import statistics
 import typing as t
 
-from ...contracts import BandwidthRun, Evidence, Failure
+from ...contracts import BandwidthRun, Evidence, Failure, LatencyRun
 from ..limits import AtLeast, AtMost, Equals, Limits
 from ..outcome import Outcome, failed, graded, passed, unknown
 from ..registry import check
@@ -169,8 +169,7 @@ def _expectation(limit: AtLeast, reference: float | None) -> str:
 )
 def latency(way: DirectionView, limits: Limits) -> Outcome:
     """The typical latency of a small write. Normal latency with low bandwidth is the NIC, both bad is the path."""
-    run = way.direction["latency"]
-    assert run is not None
+    run = t.cast(LatencyRun, way.direction["latency"])  # `needs` has seen it
     limit = limits.get(AtMost, "latency_us")
     measured = {"lat_us": run["typical_us"], "p99_us": run["p99_us"], "iterations": run["iterations"]}
     evidence: Evidence = {"argv": run["argv"], "rc": run["rc"], "raw_sha256": run["raw_sha256"]}
