@@ -28,19 +28,18 @@ from lab.cabling import SWITCH, Cabling, Impairment, cables_for
 from lab.errors import LabError
 from lab.identity import MANAGEMENT, Node
 from lab.identity import nodes as make_nodes
-from lab.image import Image
+from lab.image import READY_MARKER, Image
 from lab.machine import Files, free_ports, gateway_command, link_id, nic_names, node_command, spawn
 from lab.panel import PanelClient, nic_link
 from lab.progress import Step
 from lab.qmp import Qmp
-from lab.snapshot import Snapshot
+from lab.snapshot import BOOT_SECONDS, Snapshot
 from lab.state import State, Store, exclusive
 
 GATEWAY = "gateway"
 PANEL = "panel"
 CHECKOUT = Path(__file__).resolve().parent.parent
 SSH_PATIENCE = 60
-BOOT_PATIENCE = 420
 
 
 def cache_folder() -> Path:
@@ -173,9 +172,11 @@ class Lab:
             if on:
                 with Step(f"boot {name}", usual="40 s emulated, 10 s with KVM"):
                     self._start_node(node, resume=False)
-                    self.state.cabling.nodes_off.remove(name)
-                    self._apply()
-                    self._wait_ssh([name], BOOT_PATIENCE)
+                    self._wait_booted(name)
+                    self._wait_ssh([name], SSH_PATIENCE)
+                # Only now: soft-RoCE believes in a carrier until it sees it go.
+                self.state.cabling.nodes_off.remove(name)
+                self._apply()
             else:
                 self._stop_node(name)
                 self.state.cabling.nodes_off.append(name)
@@ -316,6 +317,14 @@ class Lab:
             log = (self._store.folder / f"{node.name}.log").read_text(errors="replace").strip()[-300:]
             kept = self.state.snapshots[node.name]
             raise LabError(f"{node.name} did not resume: {error} {log}\nTo have it made anew, remove {kept}") from None
+
+    def _wait_booted(self, name: str) -> None:
+        console = self._store.folder / f"{name}.console"
+        deadline = time.monotonic() + BOOT_SECONDS
+        while not (console.exists() and READY_MARKER in console.read_text(errors="replace")):
+            if time.monotonic() > deadline or not self.state.alive(name):
+                raise LabError(f"{name} did not boot. Its console: {console}")
+            time.sleep(0.5)
 
     def _wait_ssh(self, names: Sequence[str], patience: float) -> None:
         """Until every node lets us in. A resumed node lives in the hour of its snapshot, so it is told the time."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from lab.tarball import Entry, pack, tree
 SUITE = "trixie"
 MIRROR = "http://deb.debian.org/debian"
 DISK_SIZE = "3G"
+CLEANUP_SECONDS = 120
 PACKAGES = (  # noqa: SIM905 - reads better than one name a line
     "systemd-sysv systemd-timesyncd udev dbus kmod procps sudo linux-image-amd64 busybox-static "
     "python3 openssh-server iproute2 iputils-ping ethtool netplan.io lldpd pciutils "
@@ -134,13 +136,18 @@ def _run(argv: list[str], log: Path, check: bool = True) -> None:
     # The kernel package would build an initrd that nobody boots.
     environment = os.environ | {"INITRD": "No", "LC_ALL": "C"}
     with log.open("ab") as output:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, check=False
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
         )
-    if check and done.returncode != 0:
+        try:
+            code = process.wait()
+        except BaseException:
+            # As Ctrl-C in a terminal would: to the whole group. mmdebstrap then unmounts and removes what it made.
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(CLEANUP_SECONDS)
+            raise
+    if check and code != 0:
         kept = Path(tempfile.gettempdir()) / f"gb10-lab-build-{os.getuid()}.log"
         shutil.copy(log, kept)
         lines = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-        raise LabError(
-            f"Building the image failed: {argv[0]} ended with {done.returncode}. The whole log: {kept}\n{lines}"
-        )
+        raise LabError(f"Building the image failed: {argv[0]} ended with {code}. The whole log: {kept}\n{lines}")
