@@ -248,6 +248,29 @@ def test_what_netplan_does_not_accept_is_never_placed(host: Host, node: FakeNode
     assert node.files("/etc") == ["netplan/50-broken.yaml"] and node.armed is None
 
 
+def test_a_generator_that_fails_in_earnest_is_put_back(host: Host, node: FakeNode, plan: Plan) -> None:
+    script = node.bin.parent / "once.sh"
+    script.write_text('case "$*" in *--root-dir*) exit 0 ;; esac\necho "no space" >&2; exit 1\n')
+    generator = node.root / "usr/libexec/netplan/generate"
+    generator.parent.mkdir(parents=True)
+    generator.write_text(f"#!/bin/sh\n. {script}\n")
+    generator.chmod(0o755)
+    with pytest.raises(FabricError, match="generate` failed: no space") as caught:
+        present(host, request_for(plan))
+    assert caught.value.findings[-1] == "The previous fabric configuration was put back"
+    assert node.files("/etc") == [] and node.armed is None
+
+
+def test_a_failed_arming_keeps_what_an_earlier_unconfirmed_change_remembers(
+    host: Host, node: FakeNode, plan: Plan
+) -> None:
+    present(host, request_for(plan))
+    node.fail("systemd-run")
+    with pytest.raises(FabricError, match="could not be armed"):
+        present(host, request_for(plan))
+    assert node.files("/var/lib/gb10/fabric/pending") == ["restore.sh", "snapshot.json"]
+
+
 def test_no_timer_no_change(host: Host, node: FakeNode, plan: Plan) -> None:
     node.fail("systemd-run", "Failed to start transient timer unit")
     with pytest.raises(FabricError, match="nothing was changed: Failed to start transient timer unit"):
