@@ -9,6 +9,7 @@ lab.reset()        # the nodes too: back to the pristine snapshot, in seconds
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import shlex
@@ -327,19 +328,28 @@ class Lab:
             time.sleep(0.5)
 
     def _wait_ssh(self, names: Sequence[str], patience: float) -> None:
-        """Until every node lets us in. A resumed node lives in the hour of its snapshot, so it is told the time."""
-        deadline = time.monotonic() + patience
-        waiting = list(names)
-        while waiting:
-            for name in list(waiting):
-                done = self.run(name, ["sudo", "date", "-u", "-s", f"@{time.time():.2f}"], timeout=patience)
+        """Until every node lets us in."""
+        with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+            for refusal in pool.map(lambda name: self._log_in(name, time.monotonic() + patience), names):
+                if refusal:
+                    raise LabError(refusal)
+
+    def _log_in(self, name: str, deadline: float) -> str:
+        """Why a node does not let us in; empty when it does.
+
+        A resumed node lives in the hour of its snapshot, so it is told the time.
+        """
+        while True:
+            try:
+                done = self.run(name, ["sudo", "date", "-u", "-s", f"@{time.time():.2f}"])
                 if done.returncode == 0:
-                    waiting.remove(name)
-                elif time.monotonic() > deadline or not self.state.alive(name):
-                    console = self._store.folder / f"{name}.console"
-                    raise LabError(f"{name} does not let us in over SSH: {done.stderr.strip()}. Its console: {console}")
-                else:
-                    time.sleep(0.2)
+                    return ""
+                said = done.stderr.strip()
+            except subprocess.TimeoutExpired:
+                said = "no answer"
+            if time.monotonic() > deadline or not self.state.alive(name):
+                return f"{name} does not let us in over SSH: {said}. Its console: {self._store.folder / name}.console"
+            time.sleep(0.2)
 
 
 def _ensure(members: Sequence[Node]) -> tuple[Image, accel.Accelerator, dict[str, Snapshot]]:
