@@ -29,8 +29,8 @@ PROFILE = {
     "description": "",
     "bandwidth": {"qps": 4, "size_bytes": 65536, "duration_s": 1, "warmup": 0, "repeats": 1},
     "latency": {"size_bytes": 8, "iterations": 100},
-    "rendezvous_s": 10,
-    "command_timeout_s": 3,
+    "rendezvous_s": 40,
+    "command_timeout_s": 20,
     "required": [],
     "observe": [],
     "thresholds": {},
@@ -48,6 +48,7 @@ class Cluster:
     def __init__(self, folder: Path, halves: str) -> None:
         self.folder = folder
         self.behaviour = folder / "behaviour.json"
+        self.silence_s = 20.0  # a busy machine must not look like a dead peer
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.profile = json.loads(json.dumps(PROFILE))
         network = next(_networks) % 200 + 20
@@ -124,14 +125,14 @@ class Cluster:
                 "PYTHONPATH": f"{REPOSITORY / '.collections'}",
             }
             self.processes[node] = subprocess.Popen(
-                [sys.executable, str(HERE / "run_measure.py"), str(self.folder), node],
+                [sys.executable, str(HERE / "run_measure.py"), str(self.folder), node, str(self.silence_s)],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
                 env=environment,
             )
 
-    def results(self, *nodes: str, timeout: float = 60) -> dict[str, dict]:
+    def results(self, *nodes: str, timeout: float = 110) -> dict[str, dict]:
         found = {}
         for node in nodes or self.processes:
             out, err = self.processes[node].communicate(timeout=timeout)
