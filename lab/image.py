@@ -21,6 +21,7 @@ SUITE = "trixie"
 MIRROR = "http://deb.debian.org/debian"
 DISK_SIZE = "3G"
 CLEANUP_SECONDS = 120
+KEPT_IMAGES = 3
 PACKAGES = (  # noqa: SIM905 - reads better than one name a line
     "systemd-sysv systemd-timesyncd udev dbus kmod procps sudo linux-image-amd64 busybox-static "
     "python3 openssh-server iproute2 iputils-ping ethtool netplan.io lldpd pciutils "
@@ -76,10 +77,19 @@ def ensure(cache: Path) -> Image:
         try:
             _build(building)
             building.rename(folder)
+            _forget_old(folder.parent)
         except BaseException:
             _run([*_namespace(), "rm", "-rf", str(building)], building.parent / "remove.log", check=False)
             raise
+    os.utime(folder)
     return Image(folder)
+
+
+def _forget_old(images: Path) -> None:
+    """Keep the images used last; each takes a gigabyte with its snapshots."""
+    by_use = sorted((path for path in images.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for path in by_use[:-KEPT_IMAGES]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _build(folder: Path) -> None:

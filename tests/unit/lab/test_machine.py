@@ -224,3 +224,11 @@ def test_the_trial_is_made_once_and_remembered(
 
 def test_the_virtual_hardware_is_small() -> None:
     assert machine.MEMORY_MIB * MAX_NODES <= 4096
+
+
+def test_only_the_images_used_last_are_kept(tmp_path: Path) -> None:
+    for age in range(5):
+        (tmp_path / f"image{age}").mkdir()
+        os.utime(tmp_path / f"image{age}", (1000 - age, 1000 - age))
+    image._forget_old(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["image0", "image1", "image2"]
