@@ -30,7 +30,8 @@ SPARK_FILES = ["etc/dgx-release", "etc/fastos-release", "usr/bin/nvidia-smi"]
 MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "systemd-networkd-wait-online.service"]
 
 NODES = ["spark1", "spark2", "spark3"]
-PREFIX = "gb10-molecule-"
+# Containers of its own for each checkout, so that two can be tested at once; the inventory derives the same name.
+PREFIX = f"gb10-{hashlib.sha256(str(HERE.parent).encode()).hexdigest()[:6]}-"
 MGMT_NETDEV = "enP7s7"
 P0 = ("enp1s0f0np0", "enP2p1s0f0np0")  # halves a and b
 P1 = ("enp1s0f1np1", "enP2p1s0f1np1")
@@ -135,8 +136,8 @@ def build_image(machine: Machine, image: str) -> None:
     if tree.returncode or imported.returncode:
         podman(machine, "image", "rm", "--force", image, check=False)
         sys.exit(f"the image could not be built (mmdebstrap {tree.returncode}, podman import {imported.returncode})")
-    if old:
-        podman(machine, "image", "rm", "--force", *old, check=False)
+    for image_id in old:  # without force: another checkout may be using its own
+        podman(machine, "image", "rm", image_id, check=False)
 
 
 # --- containers ---

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-HOSTS = [f"podman://gb10-molecule-spark{number}" for number in (1, 2, 3)]
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from containers import NODES, PREFIX
+
+HOSTS = [f"podman://{PREFIX}{node}" for node in NODES]
 
 FABRIC = {
     "spark1": {
