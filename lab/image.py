@@ -18,7 +18,6 @@ from lab.progress import Step
 from lab.tarball import Entry, pack, tree
 
 SUITE = "trixie"
-MIRROR = "http://deb.debian.org/debian"
 DISK_SIZE = "3G"
 CLEANUP_SECONDS = 120
 KEPT_IMAGES = 3
@@ -117,7 +116,6 @@ def bootstrap_command(folder: Path) -> list[str]:
         '--customize-hook=chroot "$1" /lab-setup/setup && rm -r "$1/lab-setup"',
         SUITE,
         str(folder / "root.tar"),
-        MIRROR,
     ]
 
 
