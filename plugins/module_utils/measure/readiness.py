@@ -1,0 +1,61 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the fabric may be loaded now (health-checks 4.6, N09)."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..probe.commands import BANDWIDTH_TOOL, LATENCY_TOOL, MAX_ATTEMPTS, runs_of
+from ..probe.error import ProbeError
+from ..probe.schedule import TURNS_PER_SLOT
+from ..probe.system import parse_gpu_processes, parse_meminfo
+from .sysfs import rdma_devices
+
+if t.TYPE_CHECKING:
+    from ..contracts import Profile
+    from ..host import Host
+
+# perftest registers twice its message for each queue pair; the rest is for the tool itself (N09: three times the test).
+_TOOL_KIB = 64 * 1024
+
+
+def why_not_now(host: Host, profile: Profile) -> str | None:
+    """Why the fabric must not be loaded, or cannot be; None when all is well."""
+    missing = [tool for tool in (BANDWIDTH_TOOL, LATENCY_TOOL) if host.which(tool) is None]
+    if missing:
+        return f"{missing[0]} is not installed: install the package perftest"
+    if not rdma_devices(host):
+        return "this node has no RDMA device"
+    most = TURNS_PER_SLOT // MAX_ATTEMPTS
+    if len(runs_of(profile)) > most:
+        return f"the profile asks for more than {most - 1} bandwidth runs for each direction"
+    needed = _needed_kib(profile)
+    try:
+        available = parse_meminfo(host.read("/proc/meminfo") or "").get("MemAvailable", 0)
+    except ProbeError as error:
+        return str(error)
+    if available < needed:
+        return f"only {available} KiB of memory are available, {needed} are wanted"
+    return _gpu_work(host)
+
+
+def _needed_kib(profile: Profile) -> int:
+    """What the profile asks for (N09), at least what the tool takes."""
+    settings = profile["bandwidth"]
+    own = _TOOL_KIB + 3 * 2 * settings["qps"] * settings["size_bytes"] // 1024
+    wanted = profile["thresholds"].get("N09", {}).get("available_gib", {}).get("min", 0)
+    return max(own, int(wanted * 1024 * 1024))
+
+
+def _gpu_work(host: Host) -> str | None:
+    result = host.run(["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"])
+    try:
+        processes = parse_gpu_processes(result.stdout) if result.ok else []
+    except ProbeError:
+        return None  # the gate asks for an idle GPU by itself (N09); here only a certain one refuses
+    if not processes:
+        return None
+    pids = ", ".join(str(process["pid"]) for process in processes)
+    return f"a process is using the GPU (pid {pids}): drain the node first"
