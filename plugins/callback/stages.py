@@ -14,7 +14,8 @@ author:
 description:
   - Shows a play as a heading and a task as one line with what came of it and how long it took. Steps that only concern
     the controller and take no time are not shown.
-  - On a terminal the running step is shown in place; in a log there are plain lines only.
+  - On a terminal the running step is shown in place with the seconds it has taken; in a log there are plain lines only.
+  - Differences follow the line of their step; what is the same on several hosts is shown once.
   - A failure is shown as the sentence that the module wrote. With C(-v) and more this callback behaves as the default
     one.
 extends_documentation_fragment:
@@ -22,7 +23,9 @@ extends_documentation_fragment:
   - result_format_callback
 """
 
+import os
 import sys
+import threading
 import time
 import typing as t
 
@@ -30,17 +33,46 @@ from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
 QUICK_S = 1.0  # a step on the controller alone is faster than this
-NAME_WIDTH = 48
+NAME_WIDTH = 56
+SHOWN_BY_GATE = {"verdict", "proven"}  # results that the gate has drawn as a screen already
+TICK_S = 1.0
+
+
+class RunningLine:
+    """The step that runs, shown in place on a terminal with the seconds it has taken."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        threading.Thread(target=self._tick, daemon=True).start()
+
+    def _tick(self) -> None:
+        while True:
+            with self._lock:
+                if self._over.is_set():
+                    return
+                # Not through a stream: Ansible forks its workers meanwhile, and they would inherit a stream's lock.
+                os.write(1, f"\r\033[K  {self._name} ... {time.monotonic() - self._started:.0f} s".encode())
+            self._over.wait(TICK_S)
+
+    def end(self) -> None:
+        if not self._over.is_set():
+            with self._lock:
+                self._over.set()
+                os.write(1, b"\r\033[K")
 
 
 class StepResult:
     """What the hosts of one task answered so far."""
 
-    def __init__(self, name: str, shown_in_place: bool) -> None:
+    def __init__(self, name: str, in_place: bool) -> None:
         self.name = name
-        self.in_place = shown_in_place
+        self.running = RunningLine(name) if in_place else None
         self.started = time.monotonic()
         self.changed: list[str] = []
+        self.diffs: dict[str, list[str]] = {}  # by text: what is the same on several hosts is shown once
         self.answered = 0
 
     def line(self) -> str:
@@ -73,13 +105,10 @@ class CallbackModule(DefaultCallback):
         # The gate draws its own table; a half-written line must not stand before it.
         in_place = sys.stdout.isatty() and not task.action.endswith("gate")
         self._step = StepResult(name.rpartition(" : ")[2], in_place)
-        if in_place:
-            self._display.display(f"  {self._step.name} ...", newline=False)
 
     def _clear(self) -> None:
-        if self._step is not None and self._step.in_place:
-            self._display.display("\r\033[K", newline=False)
-            self._step.in_place = False
+        if self._step is not None and self._step.running is not None:
+            self._step.running.end()
 
     def _end(self) -> None:
         step = self._step
@@ -88,6 +117,8 @@ class CallbackModule(DefaultCallback):
         self._clear()
         if step.worth_a_line:
             self._display.display(step.line(), color=C.COLOR_CHANGED if step.changed else None)
+        for diff, hosts in step.diffs.items():
+            self._display.display(f"  {' '.join(sorted(hosts))}\n{diff}", newline=False)
         self._step = None
 
     # --- events ---
@@ -137,6 +168,8 @@ class CallbackModule(DefaultCallback):
             super().v2_runner_on_failed(result, ignore_errors)
             return
         self._clear()
+        if result.task.action.endswith("gate") and SHOWN_BY_GATE & result.result.keys():
+            return
         self._sentence("FAILED", result, C.COLOR_SKIP if ignore_errors else C.COLOR_ERROR)
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
@@ -152,13 +185,12 @@ class CallbackModule(DefaultCallback):
         self._display.display(f"  {word} {result.host.get_name()}: {name}\n    {message}", color=color)
 
     def v2_on_file_diff(self, result: t.Any) -> None:
-        if self._verbose:
+        if self._verbose or self._step is None:
             super().v2_on_file_diff(result)
             return
         diff = self._get_diff(result.result.get("diff") or []) if result.result.get("changed") else ""
         if diff:
-            self._clear()
-            self._display.display(f"  {result.host.get_name()}\n{diff}", newline=False)
+            self._step.diffs.setdefault(diff, []).append(result.host.get_name())
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         self._end()
