@@ -20,6 +20,7 @@ _STYLE: dict[str, Style] = {"pass": "good", "fail": "bad", "degraded": "warn", "
 _WORST_FIRST = ("fail", "unknown", "degraded", "skipped")
 _NOTES = 4
 _ACTIONS = 4
+_REPAIR = "run site.yml"  # as remedies begin that need nobody's hands
 
 
 @dataclass(frozen=True)
@@ -201,9 +202,22 @@ def _about(record: CheckRecord) -> str:
 
 
 def _actions(records: Records, next_action: str | None) -> list[str]:
-    actions = [next_action] if next_action else []
+    remedies: list[tuple[CheckRecord | None, str]] = [(None, next_action)] if next_action else []
     for record in records:
         if is_root(record) and explains_itself(record):
             # The moves of plugs belong together; of other remedies the first will do.
-            actions += record["remedy"] if record["check"] == "L09" else record["remedy"][:1]
+            chosen = record["remedy"] if record["check"] == "L09" else record["remedy"][:1]
+            remedies += [(record, remedy) for remedy in chosen]
+    repairs = {remedy: record for record, remedy in reversed(remedies) if record and remedy.startswith(_REPAIR)}
+    actions = [remedy for _record, remedy in remedies]
+    if len(repairs) > 1:
+        together = _repair(list(reversed(repairs.values())))
+        actions = [together if action in repairs else action for action in actions]
     return list(dict.fromkeys(actions))[:_ACTIONS]
+
+
+def _repair(records: Records) -> str:
+    """One run repairs them all, so it is one thing to do."""
+    checks = ", ".join(sorted({record["check"] for record in records}))
+    nodes = ", ".join(dict.fromkeys(record["subject"]["node"] for record in records))
+    return f"{_REPAIR}: it repairs {checks} on {nodes}"

@@ -8,6 +8,7 @@ Subjects come from the plan alone. A node that did not answer is still a subject
 
 from __future__ import annotations
 
+import abc
 import functools
 import statistics
 import typing as t
@@ -81,33 +82,36 @@ def median_bandwidth(direction: t.Mapping[str, t.Any]) -> float | None:
 
 
 @dataclass(frozen=True)
-class View:
-    """A subject. ``sources`` are the roots of what checks may need, each with its declared shape."""
+class View(abc.ABC):
+    """A subject."""
 
     reading: Reading
 
     @property
+    @abc.abstractmethod
     def key(self) -> str:
-        raise NotImplementedError
+        """Unique within a scope: "spark1:p0:a"."""
 
     @property
+    @abc.abstractmethod
     def subject(self) -> dict[str, str]:
-        raise NotImplementedError
+        """As a check record names it."""
 
     @property
     def label(self) -> str:
         return self.key.replace(":", " ")
 
+    @abc.abstractmethod
     def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
-        raise NotImplementedError
+        """The roots of what checks may need, each with its declared shape."""
 
     def absence(self, source: str) -> str:
         """Why a source is empty, as the end of a sentence."""
         return f"{self.label} did not report its {source}"
 
+    @abc.abstractmethod
     def related(self, scope: Scope) -> list[str]:
         """The subjects of another scope that this one stands on."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,15 @@ def test_check_mode_tells_what_is_wrong_already():
     assert "can serve" not in shown
 
 
+def test_what_one_run_repairs_is_one_thing_to_do():
+    reading = builders.healthy_reading(builders.plan("direct"))
+    half_of(reading, "spark1", "p0", "a")["mtu"] = 1500
+    half_of(reading, "spark2", "p1", "b")["mtu"] = 1500
+    reading.facts["spark2"]["netplan_files"] = []
+    shown = screen(reading)
+    assert "  do next     run site.yml: it repairs L04, L10 on spark1, spark2\n" in shown
+
+
 def test_moves_of_plugs_are_numbered():
     reading = builders.healthy_reading(builders.plan("direct"))
     reading.discoveries.update(builders.cabled(reading.plan, [(("spark1", "p1"), ("spark2", "p0"))]))
