@@ -23,8 +23,8 @@ demo: setup lab-up ## Three virtual Sparks, site.yml, a verdict [TOPOLOGY=triang
 	@ansible-playbook site.yml
 
 .PHONY: test
-test: setup-dev ## What CI runs: lint and unit (containers: test-molecule, virtual Sparks: test-lab)
-	@python tools/tests.py lint unit
+test: setup-dev ## What CI runs: linters, unit tests, roles in containers, the whole on virtual Sparks (half an hour)
+	@python tools/tests.py lint unit molecule lab
 
 # --- its parts ---
 

@@ -40,8 +40,8 @@ PYTEST: dict[str, list[str]] = {
         str(COVERAGE_FLOOR),
         "tests/unit",
     ],
-    "lab": ["--timeout", "1500", "-m", "not slow", "tests/lab"],
-    "lab-all": ["--timeout", "1500", "tests/lab"],
+    "lab": ["--timeout", "1500", "-v", "-m", "not slow", "tests/lab"],
+    "lab-all": ["--timeout", "1500", "-v", "tests/lab"],
 }
 
 
