@@ -100,7 +100,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         )
         evidence = decide(reading, run_id=datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
         where = None if check_mode else _write(evidence, arguments["evidence_dir"])
-        self._show(verdict_screen(evidence, where, self._width, check_mode))
+        self._show([Line(""), *verdict_screen(evidence, where, self._width, check_mode)])
         verdict = evidence["verdict"]
         refused = verdict["outcome"] != "admit" and arguments["enforce"] and not check_mode
         result: Result = {
