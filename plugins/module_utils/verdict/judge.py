@@ -103,19 +103,20 @@ def _gap(view: View, root: str, path: list[str]) -> str:
 
 def _parents_first(checks: list[Check]) -> list[Check]:
     by_id = {check.id: check for check in checks}
-    graph = {check.id: [parent for parent in check.parents if parent in by_id] for check in checks}
+    graph = {
+        check.id: [parent for parent in (*check.parents, *check.far_parents) if parent in by_id] for check in checks
+    }
     return [by_id[check_id] for check_id in graphlib.TopologicalSorter(graph).static_order()]
 
 
 def _blocker(check: Check, view: View, judged: Judged, required: set[str]) -> tuple[str, str] | None:
     """The first parent that makes this answer worthless. An observed check never blocks: it may not refuse."""
-    for parent in check.parents:
-        if parent not in required:
-            continue
-        for key in view.related(CHECKS[parent].scope):
-            outcome = judged.get((parent, key))
-            if outcome is not None and _blocks(outcome, same_subject=key == view.key):
-                return parent, key
+    asked = [(parent, key) for parent in check.parents for key in view.related(CHECKS[parent].scope)]
+    asked += [(parent, node) for parent in check.far_parents for node in view.far_nodes()]
+    for parent, key in asked:
+        outcome = judged.get((parent, key)) if parent in required else None
+        if outcome is not None and _blocks(outcome, same_subject=key == view.key):
+            return parent, key
     return None
 
 

@@ -4,7 +4,8 @@
 """The catalogue of checks: one function per id, registered where it is written.
 
 A check names what it looks at (scope), the inputs without which it cannot answer (needs), the checks without which its
-answer means nothing (parents) and the thresholds it takes from the profile. Its docstring is the catalogue entry.
+answer means nothing (parents; far_parents are asked of the node at the other end of the cable) and the thresholds it
+takes from the profile. Its docstring is the catalogue entry.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Check:
     scope: Scope
     needs: tuple[str, ...]  # dotted, from the sources of the view: "half.rdma.state"
     parents: tuple[str, ...]
+    far_parents: tuple[str, ...]
     limits: dict[str, type[Limit]]  # thresholds that a profile must have
     optional_limits: dict[str, type[Limit]]  # and those it may leave out
     active: bool  # loads the fabric, so it is not run in check mode
@@ -62,6 +64,7 @@ def check(
     scope: Scope,
     needs: tuple[str, ...] = (),
     parents: tuple[str, ...] = (),
+    far_parents: tuple[str, ...] = (),
     limits: dict[str, type[Limit]] | None = None,
     optional_limits: dict[str, type[Limit]] | None = None,
     active: bool = False,
@@ -78,6 +81,7 @@ def check(
             scope,
             needs,
             parents,
+            far_parents,
             limits or {},
             optional_limits or {},
             active,

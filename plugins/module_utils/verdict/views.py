@@ -113,6 +113,10 @@ class View(abc.ABC):
     def related(self, scope: Scope) -> list[str]:
         """The subjects of another scope that this one stands on."""
 
+    def far_nodes(self) -> list[str]:
+        """The nodes at the other end of the cable; none behind a switch."""
+        return []
+
 
 @dataclass(frozen=True)
 class NodeView(View):
@@ -192,6 +196,9 @@ class HalfView(View):
         keys = {"half": self.key, "cage": f"{self.node}:{self.planned['cage']}", "node": self.node}
         return [keys[scope]] if scope in keys else []
 
+    def far_nodes(self) -> list[str]:
+        return _peers([self.planned])
+
 
 @dataclass(frozen=True)
 class CageView(View):
@@ -228,6 +235,9 @@ class CageView(View):
     def related(self, scope: Scope) -> list[str]:
         keys = {"cage": self.key, "node": self.node}
         return [keys[scope]] if scope in keys else []
+
+    def far_nodes(self) -> list[str]:
+        return _peers(self.planned)
 
 
 @dataclass(frozen=True)
@@ -352,6 +362,10 @@ def planned_cages(plan: Plan) -> list[tuple[str, Cage]]:
     """The cages that the plan puts a cable into."""
     cages = [(node, half["cage"]) for node, entry in plan["nodes"].items() for half in entry["halves"]]
     return list(dict.fromkeys(cages))
+
+
+def _peers(halves: list[HalfPlan]) -> list[str]:
+    return list(dict.fromkeys(half["peer"]["node"] for half in halves if half["peer"] is not None))
 
 
 def _end_key(end: PathEnd) -> str:

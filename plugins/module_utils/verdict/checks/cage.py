@@ -29,7 +29,13 @@ def twins(cage: CageView, limits: Limits) -> Outcome:
     )
 
 
-@check("L09", scope="cage", needs=("discovery.neighbours", "discovery.silent", "discovery.down"), parents=("N00",))
+@check(
+    "L09",
+    scope="cage",
+    needs=("discovery.neighbours", "discovery.silent", "discovery.down"),
+    parents=("N00",),
+    far_parents=("N00",),
+)
 def cabling(cage: CageView, limits: Limits) -> Outcome:
     """The cable leads where the plan says, cage for cage.
 

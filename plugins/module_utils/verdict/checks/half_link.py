@@ -23,6 +23,7 @@ _CONGESTION = frozenset({"packet_seq_err", "out_of_sequence", "out_of_seq_reques
     scope="half",
     needs=("half.carrier", "half.operstate"),
     parents=("N00", "N02"),
+    far_parents=("N00",),  # a node without power takes the carrier of its neighbours with it
     limits={"speed_mbps": Equals},
     optional_limits={"lanes": Equals, "fec": Equals},
 )

@@ -165,6 +165,10 @@ def test_the_number_of_a_blocked_check_stays_in_its_record():
 
 def test_a_node_that_is_off_is_one_finding():
     reading = builders.healthy_reading(builders.plan())
+    reading.discoveries.update(builders.cabled(reading.plan, [(("spark1", "p0"), ("spark2", "p1"))]))
+    for node, cage in (("spark1", "p1"), ("spark2", "p0")):
+        for half in ("a", "b"):
+            half_of(reading, node, cage, half)["carrier"] = False
     for records in (reading.facts, reading.discoveries, reading.measurements):
         t.cast("dict[str, t.Any]", records).pop("spark3")
     evidence = decide(reading, "run")
