@@ -328,6 +328,33 @@ class Served(t.TypedDict):
     failure: Failure | None
 
 
+class PairHalf(t.TypedDict):
+    path: str
+    half: HalfName
+    bandwidth: list[BandwidthRun]  # the n-th run of one half lasted while the n-th of the other did
+
+
+class Pair(t.TypedDict):
+    """Both halves of a cable, or of the way through the switch, at once; written by the node that transmits."""
+
+    from_node: str
+    to_node: str
+    halves: list[PairHalf]  # a, b
+    failure: Failure | None
+    repeated: t.NotRequired[list[Failure]]
+    duration_s: float
+
+
+class PairServed(t.TypedDict):
+    """The same, as the receiving node saw it."""
+
+    paths: list[str]  # half a, half b
+    from_node: str
+    to_node: str
+    rcs: list[int]  # of every process, in the order of the runs
+    failure: Failure | None
+
+
 class RdmaMeasurement(t.TypedDict):
     schema: str
     node: str
@@ -335,6 +362,8 @@ class RdmaMeasurement(t.TypedDict):
     tool_versions: dict[str, str | None]
     directions: list[Direction]
     served: list[Served]
+    pairs: list[Pair]
+    pairs_served: list[PairServed]
     counter_deltas: dict[str, dict[str, int]]  # RDMA device -> error counter -> growth over the test window
     skipped: str | None  # why nothing was measured (check mode, busy ...)
     duration_s: float

@@ -12,6 +12,8 @@ description:
   - Run as one task on all nodes of a plan at the same time, it measures every planned path in both directions with
     C(ib_write_lat) and C(ib_write_bw). Each node computes the same order from the plan, serves or transmits when it is
     its turn, and needs no SSH to the others.
+  - When two nodes have measured both halves of a cable one by one, the node of the lower rank transmits on both at
+    once, two C(ib_write_bw) at the same time, without latency. Only this shows two halves that share one PCIe link.
   - The nodes find each other by small UDP messages on the fabric addresses. A peer that does not appear within the
     C(rendezvous_s) of the profile, or falls silent later, becomes a failure of the paths to it, never a pass.
   - It measures and does not judge. A low number, a missing peer or a broken path never fails the task. The action
@@ -19,8 +21,9 @@ description:
   - It changes nothing on the node. Everything it starts has a time limit and is ended before it returns, also when it
     is terminated itself.
 notes:
-  - Uses UDP port 18614 and TCP ports from 18700 on (64 for each direction of a path, 18700-20235 for four nodes behind
-    a switch), on the fabric addresses only where the installed perftest knows C(--bind_source_ip).
+  - Uses UDP port 18614 and TCP ports from 18700 on (64 for each direction of a path and 128 for both halves at once,
+    18700-21003 for four nodes behind a switch), on the fabric addresses only where the installed perftest knows
+    C(--bind_source_ip).
   - O(plan) must be the same on all nodes, and all of them must run the task at once. A C(forks) or C(serial) smaller
     than the number of nodes keeps them apart.
   - The bytes of a soft-RoCE device are its packets times the path MTU, an estimate.
@@ -75,6 +78,16 @@ measurement:
       type: list
       elements: dict
       returned: always
+    pairs:
+      description: One entry for each peer to which this node transmits on both halves of a cable at once.
+      type: list
+      elements: dict
+      returned: always
+    pairs_served:
+      description: One entry for each peer from which this node receives on both halves of a cable at once.
+      type: list
+      elements: dict
+      returned: always
     counter_deltas:
       description: For each RDMA device, the growth of its error counters. Counters that do not exist are not listed.
       type: dict
@@ -124,6 +137,29 @@ measurement:
         failure: null
         duration_s: 24.1
     served: []
+    pairs:
+      - from_node: spark1
+        to_node: spark2
+        halves:
+          - path: spark1:p0:a-spark2:p1:a
+            half: a
+            bandwidth:
+              - warmup: false
+                gbps: 98.03
+                iterations: 35061
+                size_bytes: 65536
+                qps: 4
+                mtu: 4096
+                local_ipv4: 10.210.0.1
+                remote_ipv4: 10.210.0.2
+                agrees: true
+                argv: [ib_write_bw, -d, rocep1s0f0, "..."]
+                rc: 0
+                raw_sha256: 0cf1a2b4d5e6f7...
+        failure: null
+        repeated: []
+        duration_s: 23.7
+    pairs_served: []
     counter_deltas:
       rocep1s0f0:
         packet_seq_err: 0

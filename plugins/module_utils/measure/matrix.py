@@ -27,12 +27,13 @@ from .transmit import Transmitter
 
 if t.TYPE_CHECKING:
     from ..contracts import Plan, Profile, RdmaMeasurement
+    from ..probe.schedule import Slot
 
 SCHEMA = "1"
 
 
 def measure(host: Host, node: str, plan: Plan, profile: Profile) -> RdmaMeasurement:
-    """Measure every planned path of a node, both ways, together with its peers."""
+    """Measure every planned path of a node, both ways and both halves at once, together with its peers."""
     started = time.monotonic()
     measurement = not_measured(node, profile, why_not_now(host, profile))
     if measurement["skipped"] is None:
@@ -50,6 +51,8 @@ def not_measured(node: str, profile: Profile, why: str | None) -> RdmaMeasuremen
         "tool_versions": {},
         "directions": [],
         "served": [],
+        "pairs": [],
+        "pairs_served": [],
         "counter_deltas": {},
         "skipped": why,
         "duration_s": 0.0,
@@ -65,14 +68,28 @@ def _fill(measurement: RdmaMeasurement, host: Host, plan: Plan, profile: Profile
         station.rendezvous()
         before = _errors(host, station.netdevs)
         for slot in slots:
-            if slot.client["node"] == node:
-                measurement["directions"].append(transmitter.transmit(slot))
-            elif slot.server["node"] == node:
-                measurement["served"].append(server.serve(slot))
+            if slot.sender == node:
+                _transmit(measurement, transmitter, slot)
+            elif slot.receiver == node:
+                _serve(measurement, server, slot)
         after = _errors(host, station.netdevs)
         measurement["counter_deltas"] = {name: deltas(before[name], after[name]) for name in before}
     finally:
         station.close()
+
+
+def _transmit(measurement: RdmaMeasurement, transmitter: Transmitter, slot: Slot) -> None:
+    if len(slot.ways) == 1:
+        measurement["directions"].append(transmitter.transmit(slot))
+    else:
+        measurement["pairs"].append(transmitter.transmit_pair(slot))
+
+
+def _serve(measurement: RdmaMeasurement, server: Server, slot: Slot) -> None:
+    if len(slot.ways) == 1:
+        measurement["served"].append(server.serve(slot))
+    else:
+        measurement["pairs_served"].append(server.serve_pair(slot))
 
 
 def _errors(host: Host, netdevs: dict[str, str]) -> dict[str, dict[str, int]]:

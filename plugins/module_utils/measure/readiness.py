@@ -19,6 +19,7 @@ if t.TYPE_CHECKING:
 
 # perftest registers twice its message for each queue pair; the rest is for the tool itself (N09: three times the test).
 _TOOL_KIB = 64 * 1024
+_TOOLS_AT_ONCE = 2  # one for each half (P03)
 
 
 def why_not_now(host: Host, profile: Profile) -> str | None:
@@ -44,7 +45,7 @@ def why_not_now(host: Host, profile: Profile) -> str | None:
 def _needed_kib(profile: Profile) -> int:
     """What the profile asks for (N09), at least what the tool takes."""
     settings = profile["bandwidth"]
-    own = _TOOL_KIB + 3 * 2 * settings["qps"] * settings["size_bytes"] // 1024
+    own = _TOOLS_AT_ONCE * (_TOOL_KIB + 3 * 2 * settings["qps"] * settings["size_bytes"] // 1024)
     wanted = profile["thresholds"].get("N09", {}).get("available_gib", {}).get("min", 0)
     return max(own, int(wanted * 1024 * 1024))
 

@@ -47,7 +47,7 @@ class InstrumentBroken(Broken):
 class Taken:
     """What one slot has yielded so far."""
 
-    bandwidth: list[BandwidthRun] = field(default_factory=list)
+    bandwidth: dict[str, list[BandwidthRun]] = field(default_factory=dict)  # by path
     latency: LatencyRun | None = None
     rcs: list[int] = field(default_factory=list)
     bytes_before: dict[str, int | None] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, gb10.cluster contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One node's place in the run: its links, its running tool, and what it hears from the others."""
+"""One node's place in the run: its links, its running tools, and what it hears from the others."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ import time
 import typing as t
 
 from ..host import CommandResult, Host, Process
-from ..probe.commands import BANDWIDTH_TOOL, Endpoint, Run, ToolOptions, explain_failure, runs_of
+from ..probe.commands import (
+    BANDWIDTH_TOOL,
+    Endpoint,
+    Run,
+    ToolOptions,
+    bandwidth_runs_of,
+    explain_failure,
+    runs_of,
+)
 from ..probe.devinfo import parse_devinfo
 from ..probe.error import ProbeError
 from ..probe.gids import ROCE_V2, gid_index
 from ..probe.perftest import parse_version
-from ..probe.schedule import Slot, own_end, plan_nonce
+from ..probe.schedule import Slot, Way, own_end, plan_nonce
 from .hello import AGAIN, DONE, FAILED, WAITING, Hellos, Link
 from .results import Broken
 from .sysfs import gids_of, rdma_devices
@@ -45,7 +53,7 @@ class Station:
         self.hellos = Hellos(node, plan_nonce(plan), links)
         self.netdevs = {link.own["rdma"]: link.own["netdev"] for link in links}
         self._deadline = time.monotonic() + profile["rendezvous_s"] + self._longest(slots)
-        self._process: Process | None = None
+        self._processes: list[Process] = []
 
     def _longest(self, slots: int) -> float:
         per_run = START_S + CONNECT_ATTEMPTS * self.profile["command_timeout_s"]
@@ -69,8 +77,7 @@ class Station:
         return self._endpoints[path]
 
     def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
+        self._end_processes()
         self.hellos.close()
 
     # --- with the others ---
@@ -86,28 +93,29 @@ class Station:
         """All runs of a slot; what ended them early, if anything did."""
         stage = "rendezvous"
         try:
-            self._check_ready(slot)
+            for way in slot.ways:
+                self._check_ready(way)
             self.hellos.announce((slot.index, 0, WAITING))
-            for run in self.runs:
+            for run in self.runs if len(slot.ways) == 1 else bandwidth_runs_of(self.profile):
                 stage = run.stage
                 perform(run)
         except Broken as broken:
             self.hellos.announce((slot.index, 0, FAILED))
             return broken.failure(stage)
         finally:
-            self._end_process()
+            self._end_processes()
         return None
 
-    def _check_ready(self, slot: Slot) -> None:
-        link, heard = self.hellos.link(slot.path), self.hellos.heard(slot.path)
+    def _check_ready(self, way: Way) -> None:
+        link, heard = self.hellos.link(way.path), self.hellos.heard(way.path)
         peer = link.peer["node"]
         if link.problem:
             raise Broken("configuration", link.problem)
         if heard.problem:
             raise Broken("configuration", f"{peer} says: {heard.problem}")
-        if self.hellos.runs_another_plan(slot.path):
+        if self.hellos.runs_another_plan(way.path):
             raise Broken("configuration", f"{peer} measures another plan: run it on all nodes of one inventory")
-        if not self.hellos.ready(slot.path):
+        if not self.hellos.ready(way.path):
             raise Broken("environment", self._nobody(link, bool(heard.session)))
 
     def _nobody(self, link: Link, one_way: bool) -> str:
@@ -121,7 +129,7 @@ class Station:
 
     def position(self, slot: Slot) -> Position:
         """Where the other end of a slot is."""
-        return self.hellos.position(slot.path)
+        return self.hellos.position(slot.ways[0].path)
 
     def still_there(self, slot: Slot) -> None:
         reason = self._peer_is_through(slot)
@@ -132,11 +140,12 @@ class Station:
 
     def _peer_is_through(self, slot: Slot) -> str | None:
         """Why nothing more comes from the other end in this slot."""
-        peer = self.hellos.link(slot.path).peer["node"]
+        path = slot.ways[0].path
+        peer = self.hellos.link(path).peer["node"]
         index, _turn, phase = self.position(slot)
         if index > slot.index or (index == slot.index and phase == FAILED):
-            return f"{peer} has given up {slot.path}: see what it says of it"
-        return f"{peer} fell silent on {slot.path} during the test" if self.hellos.gone(slot.path) else None
+            return f"{peer} has given up {slot.paths}: see what it says of it"
+        return f"{peer} fell silent on {slot.paths} during the test" if self.hellos.gone(path) else None
 
     def has_word(self, slot: Slot, turn: int) -> bool:
         """Whether the client has said what became of a turn."""
@@ -147,31 +156,39 @@ class Station:
         while time.monotonic() < until:
             self.hellos.pump(POLL_S)
 
-    # --- the tool ---
+    # --- the tools: one process for each way of a slot ---
 
-    def start(self, argv: list[str]) -> Process:
-        # Should this probe be killed, its children end by themselves soon after.
-        self._process = self.host.start(argv, limit_s=self.profile["command_timeout_s"] * CONNECT_ATTEMPTS + 30)
-        return self._process
+    def start(self, argvs: t.Iterable[list[str]]) -> list[Process]:
+        """Start them at once. Those of the run before are ended."""
+        self._end_processes()
+        for argv in argvs:
+            # Should this probe be killed, its children end by themselves soon after.
+            limit_s = self.profile["command_timeout_s"] * CONNECT_ATTEMPTS + 30
+            self._processes.append(self.host.start(argv, limit_s=limit_s))
+        return list(self._processes)
 
-    def supervise(self, process: Process, limit_s: float, slot: Slot, turn: int) -> CommandResult:
-        """Wait for a tool. It is ended when its time is up, or soon after the other end has no part in it any more."""
+    def supervise(self, processes: list[Process], limit_s: float, slot: Slot, turn: int) -> list[CommandResult]:
+        """Wait for tools. They are ended when their time is up, or soon after the other end has no part any more."""
         deadline, graced = time.monotonic() + limit_s, False
-        while process.running and time.monotonic() < deadline:
+        while _running(processes) and time.monotonic() < deadline:
             if not graced and (self.has_word(slot, turn) or self._peer_is_through(slot)):
                 deadline, graced = min(deadline, time.monotonic() + _GRACE_S), True
             self.hellos.pump(POLL_S)
-        if process.running and (reason := self._peer_is_through(slot)):
-            raise Broken("environment", reason, process.kill())
-        return process.wait(0 if process.running else 5)
+        late = _running(processes)
+        if late and (reason := self._peer_is_through(slot)):
+            raise Broken("environment", reason, late[0].kill())
+        return [process.wait(0 if process.running else 5) for process in processes]
 
-    def _end_process(self) -> None:
-        if self._process is not None and self._process.running:
-            self._process.kill()
+    def _end_processes(self) -> None:
+        for process in _running(self._processes):
+            process.kill()
+        self._processes.clear()
 
-    def tool_failure(self, result: CommandResult) -> Broken:
+    def tool_failure(self, slot: Slot, way: Way, result: CommandResult) -> Broken:
         timeout_s = self.profile["command_timeout_s"]
-        return Broken(*explain_failure(result.argv[0], result.rc, result.stdout + result.stderr, timeout_s), result)
+        cause, message = explain_failure(result.argv[0], result.rc, result.stdout + result.stderr, timeout_s)
+        where = f"half {way.half}: " if len(slot.ways) > 1 else ""
+        return Broken(cause, where + message, result)
 
     # --- bytes ---
 
@@ -182,6 +199,10 @@ class Station:
         """Growth since then, on every device: bytes on the wrong one are the finding (P05)."""
         now = self.all_bytes(read) if before else {}
         return {name: _growth(value, now.get(name)) for name, value in before.items()}
+
+
+def _running(processes: t.Iterable[Process]) -> list[Process]:
+    return [process for process in processes if process.running]
 
 
 def _growth(before: int | None, after: int | None) -> int | None:

@@ -85,10 +85,15 @@ class Endpoint:
 
 
 def runs_of(profile: Profile) -> list[Run]:
-    """Latency first: it needs a quiet path. Then warm-up and repeats."""
+    """Of a single half. Latency first: it needs a quiet path."""
+    return [Run("latency", False), *bandwidth_runs_of(profile)]
+
+
+def bandwidth_runs_of(profile: Profile) -> list[Run]:
+    """Warm-up, then repeats."""
     settings = profile["bandwidth"]
     count = settings["warmup"] + settings["repeats"]
-    return [Run("latency", False), *(Run("bandwidth", position < settings["warmup"]) for position in range(count))]
+    return [Run("bandwidth", position < settings["warmup"]) for position in range(count)]
 
 
 def server_argv(run: Run, profile: Profile, own: Endpoint, port: int, options: ToolOptions) -> list[str]:

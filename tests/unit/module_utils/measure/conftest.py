@@ -144,6 +144,11 @@ class Cluster:
         self.start("spark1", "spark2", "spark3", **options)
         return self.results()
 
+    def transmitted(self, node: str) -> dict[int, tuple[float, float]]:
+        """When the clients of a node transmitted: port -> begin and end, on one clock for all processes."""
+        lines = [line.split() for line in (self.folder / node / "transmitted").read_text().splitlines()]
+        return {int(port): (float(begin), float(end)) for port, begin, end in lines}
+
     def leftovers(self) -> list[int]:
         """Fake tools of this cluster that are still alive."""
         alive = []
@@ -170,6 +175,18 @@ def cluster(tmp_path: Path):
     three = Cluster(tmp_path, "a")
     yield three
     three.end()
+
+
+@pytest.fixture
+def two_nodes(tmp_path: Path):
+    """Both halves of one cable, and nobody else."""
+    two = Cluster(tmp_path, "ab")
+    two.plan = {
+        "nodes": {name: two.plan["nodes"][name] for name in ("spark1", "spark2")},
+        "paths": [path for path in two.paths if "spark3" not in path["id"]],
+    }
+    yield two
+    two.end()
 
 
 @pytest.fixture

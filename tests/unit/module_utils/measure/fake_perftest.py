@@ -2,7 +2,8 @@
 """Stands in for ib_write_bw and ib_write_lat: a real TCP handshake, perftest's own output formats, no verbs.
 
 Installed under both names. What it should do wrong is read from the JSON file FAKE_PERFTEST names:
-{"rocep1s0f0": "hang"} concerns the client on that device, {"serve:rocep1s0f0": ...} the server.
+{"rocep1s0f0": "hang"} concerns the client on that device, {"serve:rocep1s0f0": ...} the server. A port instead of a
+device concerns one turn of one slot. When each client transmitted is kept in the file "transmitted".
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ def option(name: str, default: str = "") -> str:
     return default
 
 
-def behaviour(key: str) -> str:
-    return json.loads(Path(os.environ["FAKE_PERFTEST"]).read_text()).get(key, "")
+def behaviour(end: str = "") -> str:
+    wrong = json.loads(Path(os.environ["FAKE_PERFTEST"]).read_text())
+    return wrong.get(end + option("-d"), "") or wrong.get(end + option("-p"), "")
 
 
 def decimal_gid(address: str) -> str:
@@ -70,7 +72,7 @@ def count(name: str, packets: int) -> None:
 
 
 def serve() -> None:
-    wrong = behaviour(f"serve:{option('-d')}")
+    wrong = behaviour("serve:")
     if wrong == "fail":
         sys.exit("Couldn't listen to port")
     listener = socket.create_server((option("--bind_source_ip"), int(option("-p"))))
@@ -90,7 +92,7 @@ def serve() -> None:
 
 
 def transmit(peer: str) -> None:
-    wrong = behaviour(option("-d"))
+    wrong = behaviour()
     own = option("--bind_source_ip")
     try:
         if wrong == "no route":
@@ -102,7 +104,10 @@ def transmit(peer: str) -> None:
         )
     connection.sendall(b"hello")
     connection.recv(64)
+    begin = time.monotonic()
     time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
+    with (ROOT / "transmitted").open("a") as log:
+        log.write(f"{option('-p')} {begin} {time.monotonic()}\n")
     if wrong == "hang":
         time.sleep(300)
     if wrong == "retry exceeded":

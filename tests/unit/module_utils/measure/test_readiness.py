@@ -64,7 +64,7 @@ def test_more_runs_than_ports_are_refused(node: Node) -> None:
 
 
 def test_memory_below_three_times_the_test_refuses(node: Node) -> None:
-    needed = 64 * 1024 + 3 * 2 * 4 * 64
+    needed = 2 * (64 * 1024 + 3 * 2 * 4 * 64)  # a tool for each half
     node.memory(needed)
     assert node.why_not() is None
     node.memory(needed - 1)

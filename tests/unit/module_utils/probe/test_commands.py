@@ -5,6 +5,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.probe.commands import
     Endpoint,
     Run,
     ToolOptions,
+    bandwidth_runs_of,
     client_argv,
     clock_failed,
     explain_failure,
@@ -28,6 +29,10 @@ def test_latency_comes_first_then_warmup_and_repeats() -> None:
         Run("bandwidth", False),
         Run("bandwidth", False),
     ]
+
+
+def test_without_latency_the_same_bandwidth_runs_remain() -> None:
+    assert bandwidth_runs_of(PROFILE) == runs_of(PROFILE)[1:]
 
 
 def test_a_bandwidth_client_with_everything() -> None:
