@@ -17,6 +17,8 @@ from ansible_collections.gb10.cluster.plugins.module_utils.contracts import (
     LatencyRun,
     Neighbour,
     NodeFacts,
+    Pair,
+    PairServed,
     PathEnd,
     PathPlan,
     Plan,
@@ -24,6 +26,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.contracts import (
     RdmaMeasurement,
     Served,
 )
+from ansible_collections.gb10.cluster.plugins.module_utils.plan.both_halves import PathWay, both_halves
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.build import Declaration, build_plan
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.hardware import HALF_PORTS, HalfPort
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import Reading
@@ -112,6 +115,17 @@ def half_of(reading: Reading, node: str, cage: str, half: str) -> HalfFacts:
 
 def direction_of(reading: Reading, path: str, sender: str) -> Direction:
     return next(entry for entry in reading.measurements[sender]["directions"] if entry["path"] == path)
+
+
+def pair_of(reading: Reading, sender: str, receiver: str) -> Pair:
+    return next(entry for entry in reading.measurements[sender]["pairs"] if entry["to_node"] == receiver)
+
+
+def set_both_halves(reading: Reading, sender: str, receiver: str, *gbps: float) -> None:
+    """Let the halves of a cable carry so much at once."""
+    for half, value in zip(pair_of(reading, sender, receiver)["halves"], gbps, strict=True):
+        for run in half["bandwidth"]:
+            run["gbps"] = value
 
 
 def set_bandwidth(reading: Reading, path: str, gbps: float, sender: str | None = None) -> None:
@@ -306,6 +320,7 @@ def _measurement(plan: Plan, profile: Profile, name: str, gbps: float, us: float
                 directions.append(_direction(profile, path, sender, receiver, gbps, us))
             if receiver["node"] == name:
                 served.append(_served(plan, profile, path, sender, receiver))
+    ways = both_halves(plan)
     return {
         "schema": "1",
         "node": name,
@@ -313,6 +328,8 @@ def _measurement(plan: Plan, profile: Profile, name: str, gbps: float, us: float
         "tool_versions": {"ib_write_bw": "6.18", "ib_write_lat": "6.18"},
         "directions": directions,
         "served": served,
+        "pairs": [_pair(profile, *halves, gbps) for halves in ways if halves[0][1]["node"] == name],
+        "pairs_served": [_pair_served(profile, *halves) for halves in ways if halves[0][2]["node"] == name],
         "counter_deltas": {half["rdma"]: dict.fromkeys(MLX5_COUNTERS, 0) for half in plan["nodes"][name]["halves"]},
         "skipped": None,
         "duration_s": 60.0,
@@ -337,13 +354,19 @@ def _run(profile: Profile, sender: PathEnd, receiver: PathEnd, gbps: float, warm
     }
 
 
-def _direction(
-    profile: Profile, path: PathPlan, sender: PathEnd, receiver: PathEnd, gbps: float, us: float
-) -> Direction:
+def _runs(profile: Profile, sender: PathEnd, receiver: PathEnd, gbps: float) -> list[BandwidthRun]:
     settings = profile["bandwidth"]
     # The first run is cold: a warm-up that counted would pull the median down.
     runs = [_run(profile, sender, receiver, gbps / 4, True) for _ in range(settings["warmup"])]
-    runs += [_run(profile, sender, receiver, gbps * (1 + index / 1000), False) for index in range(settings["repeats"])]
+    return runs + [
+        _run(profile, sender, receiver, gbps * (1 + index / 1000), False) for index in range(settings["repeats"])
+    ]
+
+
+def _direction(
+    profile: Profile, path: PathPlan, sender: PathEnd, receiver: PathEnd, gbps: float, us: float
+) -> Direction:
+    runs = _runs(profile, sender, receiver, gbps)
     latency: LatencyRun = {
         "typical_us": us,
         "p99_us": us * 1.2,
@@ -375,6 +398,31 @@ def _served(plan: Plan, profile: Profile, path: PathPlan, sender: PathEnd, recei
         "to_node": receiver["node"],
         "rx_bytes": {receiver["rdma"]: count * 40005 * settings["size_bytes"]},
         "rcs": [0] * (count + 1),
+        "failure": None,
+    }
+
+
+def _pair(profile: Profile, half_a: PathWay, half_b: PathWay, gbps: float) -> Pair:
+    """The halves share a cable: together they carry seven eighths of what both carry alone (196 of 223.6 Gb/s)."""
+    return {
+        "from_node": half_a[1]["node"],
+        "to_node": half_a[2]["node"],
+        "halves": [
+            {"path": path["id"], "half": path["half"], "bandwidth": _runs(profile, sender, receiver, gbps * 7 / 8)}
+            for path, sender, receiver in (half_a, half_b)
+        ],
+        "failure": None,
+        "duration_s": 24.0,
+    }
+
+
+def _pair_served(profile: Profile, half_a: PathWay, half_b: PathWay) -> PairServed:
+    settings = profile["bandwidth"]
+    return {
+        "paths": [half_a[0]["id"], half_b[0]["id"]],
+        "from_node": half_a[1]["node"],
+        "to_node": half_a[2]["node"],
+        "rcs": [0] * 2 * (settings["warmup"] + settings["repeats"]),
         "failure": None,
     }
 

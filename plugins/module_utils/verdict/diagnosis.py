@@ -14,7 +14,7 @@ import typing as t
 from ..contracts import CheckRecord, Diagnosis, PathPlan, Plan
 from .matrix import Isolation, Part, isolate
 from .outcome import CHECK_MODE
-from .records import Records, concerns, is_root, refuses, subject_key
+from .records import Records, concerns, is_of_both_halves, is_root, refuses, subject_key
 
 _SHOWN_ALTERNATIVES = 4
 
@@ -23,7 +23,7 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
     """The smallest set of suspects for everything that is not in order."""
     roots = [record for record in records if is_root(record)]
     plain = [record for record in roots if explains_itself(record)]
-    symptoms = [record for record in roots if not explains_itself(record)]
+    symptoms = [record for record in roots if not (explains_itself(record) or is_of_both_halves(record))]
     failing = [path["id"] for path in plan["paths"] if any(concerns(record, path) for record in symptoms)]
     passing = [path["id"] for path in plan["paths"] if path["id"] not in failing and _proven(path, records)]
     isolation = isolate(plan, failing, passing)
@@ -31,6 +31,8 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
     accused = [record for record in plain if record["level"] != "cluster" or record["outcome"] == "fail"]
     suspects = list(dict.fromkeys(_suspect(record) for record in accused))
     suspects += [_together(explanation) for explanation in isolation.explanations[:_SHOWN_ALTERNATIVES]]
+    at_once = [record for record in roots if is_of_both_halves(record) and not _explained(record, plan, failing)]
+    suspects += [name for name in _suspects_at_once(at_once, records) if name not in suspects]
     return {
         "suspects": suspects,
         "exonerated": [
@@ -39,7 +41,7 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
             if part.kind != "common cause" and not _within(part, " and ".join(suspects))
         ],
         "failing_paths": [path["id"] for path in plan["paths"] if _refused(path, records)],
-        "next_action": _next_action(plan, records, plain, symptoms, isolation),
+        "next_action": _next_action(plan, records, plain, symptoms, isolation) or _first_remedy(at_once),
     }
 
 
@@ -50,13 +52,45 @@ def explains_itself(record: CheckRecord) -> bool:
     return record["level"] == "half-link" and record["cause"] in ("configuration", "software")
 
 
+def _explained(record: CheckRecord, plan: Plan, failing: t.Collection[str]) -> bool:
+    """A half that fails alone is the nearer reason."""
+    return any(path["id"] in failing and concerns(record, path) for path in plan["paths"])
+
+
+def _suspects_at_once(failing: t.Sequence[CheckRecord], records: Records) -> list[str]:
+    """Each half passes alone, so it is a node that cannot do both: one that fails with every peer, if there is one."""
+    passing = {
+        node
+        for record in records
+        if is_of_both_halves(record) and record["outcome"] == "pass"
+        for node in _pair_nodes(record)
+    }
+    pairs = [_pair_nodes(record) for record in failing]
+    nodes = [node for pair in pairs for node in pair]
+    left = [node for node in nodes if node not in passing]
+    certain = all(any(node in left for node in pair) for pair in pairs)
+    return [f"node {node}" for node in dict.fromkeys(left if certain else nodes)]
+
+
+def _pair_nodes(record: CheckRecord) -> list[str]:
+    return [record["subject"][end].partition(":")[0] for end in ("from", "to")]
+
+
+def _first_remedy(found: t.Sequence[CheckRecord]) -> str | None:
+    return next((record["remedy"][0] for record in found if record["remedy"]), None)
+
+
 def _proven(path: PathPlan, records: Records) -> bool:
     mine = [record for record in records if record["required"] and record["subject"].get("path") == path["id"]]
     return bool(mine) and all(record["outcome"] == "pass" for record in mine)
 
 
 def _refused(path: PathPlan, records: Records) -> bool:
-    return any(refuses(record) and record["signature"] != CHECK_MODE and concerns(record, path) for record in records)
+    # Where one half fails, the check of both is blocked; that says nothing about the other half.
+    mine = [
+        record for record in records if concerns(record, path) and (is_root(record) or not is_of_both_halves(record))
+    ]
+    return any(refuses(record) and record["signature"] != CHECK_MODE for record in mine)
 
 
 def _suspect(record: CheckRecord) -> str:

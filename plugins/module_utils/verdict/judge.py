@@ -34,7 +34,7 @@ _READ_WITH = {
     "packages": "dpkg-query",
 }
 
-_SCOPES: tuple[Scope, ...] = ("node", "half", "cage", "direction", "cluster")
+_SCOPES: tuple[Scope, ...] = ("node", "half", "cage", "direction", "pair", "cluster")
 
 
 def judge(reading: Reading, run_id: str, only: t.Collection[str] | None = None) -> list[CheckRecord]:
@@ -51,7 +51,7 @@ def judge(reading: Reading, run_id: str, only: t.Collection[str] | None = None) 
             key = (check.id, view.key)
             labels[key] = f"{check.id} {view.label}"
             outcome = evaluate(check, view, limits[check.id])
-            blocker = _blocker(check, view, judged, required)
+            blocker = _blocker(check, view, outcome, judged, required)
             if blocker is not None and outcome.signature != CHECK_MODE:
                 roots[key] = roots.get(blocker, labels[blocker])
                 outcome = _blocked(outcome, roots[key])
@@ -109,20 +109,21 @@ def _parents_first(checks: list[Check]) -> list[Check]:
     return [by_id[check_id] for check_id in graphlib.TopologicalSorter(graph).static_order()]
 
 
-def _blocker(check: Check, view: View, judged: Judged, required: set[str]) -> tuple[str, str] | None:
+def _blocker(check: Check, view: View, own: Outcome, judged: Judged, required: set[str]) -> tuple[str, str] | None:
     """The first parent that makes this answer worthless. An observed check never blocks: it may not refuse."""
     asked = [(parent, key) for parent in check.parents for key in view.related(CHECKS[parent].scope)]
     asked += [(parent, node) for parent in check.far_parents for node in view.far_nodes()]
     for parent, key in asked:
         outcome = judged.get((parent, key)) if parent in required else None
-        if outcome is not None and _blocks(outcome, same_subject=key == view.key):
+        same_gap = key == view.key or (key in view.pieces and own.name == "unknown")
+        if outcome is not None and _blocks(outcome, same_gap):
             return parent, key
     return None
 
 
-def _blocks(outcome: Outcome, same_subject: bool) -> bool:
-    """A parent that failed. One that is not known only hides the same gap of the same subject."""
-    return outcome.name in ("fail", "skipped") or (outcome.name == "unknown" and same_subject)
+def _blocks(outcome: Outcome, same_gap: bool) -> bool:
+    """A parent that failed. One that is not known only hides the same gap, never what was measured elsewhere."""
+    return outcome.name in ("fail", "skipped") or (outcome.name == "unknown" and same_gap)
 
 
 def _blocked(outcome: Outcome, root: str) -> Outcome:

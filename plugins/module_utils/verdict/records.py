@@ -14,9 +14,9 @@ Records = t.Sequence[CheckRecord]
 
 
 def subject_key(record: CheckRecord) -> str:
-    """ "spark1", "spark1:p0:a", "spark1:p0", "spark1:p0:a>spark2:p1:a", or nothing for the cluster."""
+    """ "spark1", "spark1:p0:a", "spark1:p0", "spark1:p0:a>spark2:p1:a", "spark1:p0>spark2:p1", or nothing."""
     subject = record["subject"]
-    if "path" in subject:
+    if "from" in subject:
         return f"{subject['from']}>{subject['to']}"
     return ":".join(subject[part] for part in ("node", "cage", "half") if part in subject)
 
@@ -40,6 +40,8 @@ def concerns(record: CheckRecord, path: PathPlan) -> bool:
     subject = record["subject"]
     if "path" in subject:
         return subject["path"] == path["id"]
+    if is_of_both_halves(record):
+        return {subject["from"], subject["to"]} == {f"{end['node']}:{end['cage']}" for end in path["ends"]}
     if "cage" not in subject:
         return False
     return any(
@@ -47,6 +49,11 @@ def concerns(record: CheckRecord, path: PathPlan) -> bool:
         and subject.get("half", end["half"]) == end["half"]
         for end in path["ends"]
     )
+
+
+def is_of_both_halves(record: CheckRecord) -> bool:
+    """Is the record about the two paths of a cable at once, and about neither of them alone?"""
+    return "from" in record["subject"] and "path" not in record["subject"]
 
 
 def path_nodes(path: PathPlan) -> set[str]:

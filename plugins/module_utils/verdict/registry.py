@@ -17,13 +17,14 @@ from ..contracts import Level
 from .limits import Limit, Limits
 from .outcome import Outcome
 
-Scope = t.Literal["node", "half", "cage", "direction", "cluster"]
+Scope = t.Literal["node", "half", "cage", "direction", "pair", "cluster"]
 
 LEVELS: dict[Scope, Level] = {
     "node": "node",
     "half": "half-link",
     "cage": "half-link",
     "direction": "pair",
+    "pair": "pair",
     "cluster": "cluster",
 }
 

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
+import textwrap
 import typing as t
 from dataclasses import dataclass
 
 from ..contracts import CheckRecord, Discovery, EvidenceFile, PathPlan, Plan, Verdict
 from .cabling import cabling_steps, cage_finding
 from .diagnosis import explains_itself
-from .outcome import CHECK_MODE
-from .records import Records, concerns, is_root, subject_key
+from .outcome import BLOCKED, CHECK_MODE
+from .records import Records, concerns, is_of_both_halves, is_root, subject_key
 from .views import planned_cages
 from .wording import Line, Style, cleared, count, gbps, microseconds, paragraph, pools, suspect
 
@@ -104,11 +105,43 @@ def _table(evidence: EvidenceFile, width: int) -> list[Line]:
     for row in rows:
         cells = "".join(f"{cell:>10}" for cell in row.cells[:shown])
         lines.append(Line(f"  {row.name:<{column}}{cells}   {row.result}", row.style))
-    return lines
+    return [*lines, *_at_once(evidence["records"], 2 + column + 10 * shown, width)]
+
+
+def _at_once(records: Records, column: int, width: int) -> list[Line]:
+    """Both halves of each cable together; ``column`` is where the results of the table begin."""
+    mine = [record for record in records if is_of_both_halves(record)]
+    if not mine:
+        return []
+    result, style = _result_at_once(mine)
+    values = " · ".join(gbps(record["measured"].get("sum_gbps")) for record in mine)
+    left = f"  both halves at once, per link   {values}"
+    if len(left) > column:
+        left = f"  both halves at once   {values}"
+    line = f"{left:<{column}}   {result}"
+    if len(line) <= width:
+        return [Line(line, style)]
+    below = textwrap.wrap(values, max(width - 4, 30))
+    return [
+        Line(f"{'  both halves at once':<{column}}   {result}", style),
+        *(Line(f"    {row}", style) for row in below),
+    ]
+
+
+def _result_at_once(mine: Records) -> tuple[str, Style]:
+    """One word for all of them; the rows above and the notes below say more."""
+    signatures = {record["signature"] for record in mine}
+    if any(is_root(record) for record in mine):
+        return _result(mine)
+    if any(record["outcome"] not in ("pass", "skipped") for record in mine):
+        return "noted", "warn"
+    if BLOCKED in signatures:
+        return "blocked", "warn"
+    return ("not measured", "warn") if CHECK_MODE in signatures else ("pass", "good")
 
 
 def _row(path: PathPlan, records: Records) -> _Row:
-    mine = [record for record in records if concerns(record, path)]
+    mine = [record for record in records if concerns(record, path) and not is_of_both_halves(record)]
     near, far = path["ends"]
     name = f"{near['node']} {near['cage']} {near['half']} - {far['cage']} {far['half']} {far['node']}"
     there = {(r["check"], r["subject"]["from"]): r["measured"] for r in mine if "from" in r["subject"]}

@@ -15,12 +15,15 @@ import typing as t
 from dataclasses import dataclass
 
 from ..contracts import (
+    BandwidthRun,
     Cage,
     Direction,
     Discovery,
     HalfFacts,
     HalfPlan,
     NodeFacts,
+    Pair,
+    PairServed,
     PathEnd,
     PathPlan,
     Plan,
@@ -28,6 +31,7 @@ from ..contracts import (
     RdmaMeasurement,
     Served,
 )
+from ..plan.both_halves import both_halves
 from .registry import Scope
 
 
@@ -116,6 +120,11 @@ class View(abc.ABC):
     def far_nodes(self) -> list[str]:
         """The nodes at the other end of the cable; none behind a switch."""
         return []
+
+    @property
+    def pieces(self) -> list[str]:
+        """Subjects that this one is made of: where one of them is not known, neither is this."""
+        return [self.key]
 
 
 @dataclass(frozen=True)
@@ -278,6 +287,11 @@ class DirectionView(View):
     def facts(self) -> NodeFacts:
         return self.reading.facts[self.sender["node"]]
 
+    @property
+    def median_gbps(self) -> float | None:
+        direction = self._direction()
+        return None if direction is None else median_bandwidth(direction)
+
     def _direction(self) -> Direction | None:
         entries = _get(self.reading.measurement(self.sender["node"]), "directions")
         return t.cast("Direction | None", self._mine(entries))
@@ -310,8 +324,97 @@ class DirectionView(View):
             "half": [_end_key(end) for end in ends],
             "cage": [f"{end['node']}:{end['cage']}" for end in ends],
             "node": [end["node"] for end in ends],
+            "pair": [],
             "cluster": [],
         }[scope]
+
+
+@dataclass(frozen=True)
+class PairView(View):
+    """Both halves of a cable, or of the way through the switch, from the lower rank to the higher."""
+
+    ways: tuple[DirectionView, DirectionView]  # half a, half b
+
+    @property
+    def sender(self) -> PathEnd:
+        """The sending end of half a; that of half b is the same cage."""
+        return self.ways[0].sender
+
+    @property
+    def receiver(self) -> PathEnd:
+        return self.ways[0].receiver
+
+    @property
+    def key(self) -> str:
+        return f"{_cage_key(self.sender)}>{_cage_key(self.receiver)}"
+
+    @property
+    def label(self) -> str:
+        return f"{_cage_key(self.sender)} -> {_cage_key(self.receiver)}".replace(":", " ")
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"from": _cage_key(self.sender), "to": _cage_key(self.receiver)}
+
+    @property
+    def pair(self) -> Pair:
+        pair = self._pair()
+        if pair is None:
+            raise KeyError(self.key)
+        return pair
+
+    @property
+    def served(self) -> PairServed:
+        served = self._served()
+        if served is None:
+            raise KeyError(self.key)
+        return served
+
+    @property
+    def runs(self) -> list[list[BandwidthRun]]:
+        """All runs of half a and of half b, the warm-up included."""
+        half_a, half_b = self.pair["halves"]
+        of_path = {half["path"]: half["bandwidth"] for half in (half_a, half_b)}
+        return [of_path[path] for path in self._paths]
+
+    @property
+    def alone_gbps(self) -> float | None:
+        """The sum of what each half carried by itself; None when one of them is not known."""
+        medians = [way.median_gbps for way in self.ways]
+        numbers = [median for median in medians if median is not None]
+        return sum(numbers) if len(numbers) == len(medians) else None
+
+    @property
+    def _paths(self) -> list[str]:
+        return [way.path["id"] for way in self.ways]
+
+    def _pair(self) -> Pair | None:
+        entries = _get(self.reading.measurement(self.sender["node"]), "pairs")
+        return t.cast("Pair | None", self._mine(entries, lambda entry: [half["path"] for half in entry["halves"]]))
+
+    def _served(self) -> PairServed | None:
+        entries = _get(self.reading.measurement(self.receiver["node"]), "pairs_served")
+        return t.cast("PairServed | None", self._mine(entries, lambda entry: entry["paths"]))
+
+    def _mine(self, entries: t.Any, paths: t.Callable[[t.Any], t.Any]) -> t.Any:
+        wanted = (self._paths, self.sender["node"], self.receiver["node"])
+        return _first(entries, lambda entry: (paths(entry), entry["from_node"], entry["to_node"]) == wanted)
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        return {"pair": (self._pair(), Pair), "served": (self._served(), PairServed)}
+
+    def absence(self, source: str) -> str:
+        node = self.receiver["node"] if source == "served" else self.sender["node"]
+        return self.reading.why_not_measured(node) or f"{node} has no result for both halves at once"
+
+    def related(self, scope: Scope) -> list[str]:
+        if scope == "pair":
+            return [self.key]
+        return list(dict.fromkeys(key for way in self.ways for key in way.related(scope)))
+
+    @property
+    def pieces(self) -> list[str]:
+        return [self.key, *(way.key for way in self.ways)]
 
 
 @dataclass(frozen=True)
@@ -354,6 +457,9 @@ def views(scope: Scope, reading: Reading) -> t.Iterator[View]:
             first, second = path["ends"]
             yield DirectionView(reading, path, first, second)
             yield DirectionView(reading, path, second, first)
+    elif scope == "pair":
+        for half_a, half_b in both_halves(plan):
+            yield PairView(reading, (DirectionView(reading, *half_a), DirectionView(reading, *half_b)))
     else:
         yield ClusterView(reading, tuple(plan["nodes"]))
 
@@ -372,6 +478,10 @@ def _end_key(end: PathEnd) -> str:
     return f"{end['node']}:{end['cage']}:{end['half']}"
 
 
+def _cage_key(end: PathEnd) -> str:
+    return f"{end['node']}:{end['cage']}"
+
+
 def _get(value: t.Any, key: str) -> t.Any:
     return value.get(key) if isinstance(value, dict) else None
 
@@ -387,6 +497,6 @@ def _first(entries: t.Any, wanted: t.Callable[[t.Any], bool]) -> t.Any:
         try:
             if wanted(entry):
                 found.append(entry)
-        except KeyError:
+        except (KeyError, TypeError):
             continue
     return found[0] if len(found) == 1 else None

@@ -1,19 +1,20 @@
 # Copyright (c) 2026, gb10.cluster contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""P: one path, one way, measured."""
+"""P: one path, one way, measured; and both halves of a cable at once."""
 
 from __future__ import annotations
 
 import ipaddress
 import statistics
 import typing as t
+from dataclasses import dataclass
 
-from ...contracts import BandwidthRun, Evidence, Failure, LatencyRun
+from ...contracts import BandwidthRun, BandwidthSettings, Evidence, Failure, LatencyRun
 from ..limits import AtLeast, AtMost, Equals, Limits
-from ..outcome import Outcome, failed, graded, passed, unknown
+from ..outcome import Grade, Outcome, failed, graded, passed, unknown
 from ..registry import check
-from ..views import DirectionView, judged_runs
+from ..views import DirectionView, PairView, judged_runs
 
 _PASSIVE = ("N00", "N02", "N05", "L01", "L02", "L04", "L05", "L06", "L09")
 
@@ -22,7 +23,7 @@ def _evidence(run: BandwidthRun) -> Evidence:
     return {"argv": run["argv"], "rc": run["rc"], "raw_sha256": run["raw_sha256"]}
 
 
-def _nodes(way: DirectionView) -> str:
+def _nodes(way: DirectionView | PairView) -> str:
     return f"{way.sender['node']} and {way.receiver['node']}"
 
 
@@ -65,7 +66,7 @@ def verbs(way: DirectionView, limits: Limits) -> Outcome:
     return passed("RDMA writes over the planned devices", **details)
 
 
-def _failure(way: DirectionView, failure: Failure) -> Outcome:
+def _failure(way: DirectionView | PairView, failure: Failure) -> Outcome:
     """What the probe could not measure: bad when hardware, configuration or software said so, else not known."""
     evidence: Evidence = {"argv": failure["argv"], "rc": failure["rc"], "raw_sha256": failure["raw_sha256"]}
     message = f"{failure['stage']}: {failure['message']}"
@@ -88,14 +89,18 @@ def _doubt(runs: list[BandwidthRun]) -> str | None:
 
 
 def _wrong_way(way: DirectionView, runs: list[BandwidthRun], expected: Equals) -> str | None:
+    wrong = _wrong_addresses(way, runs)
+    if wrong:
+        return wrong
+    sizes = [run["mtu"] for run in runs if expected.grade(run["mtu"]) != "pass"]
+    return f"packets of {sizes[0]} bytes, expected {expected.equals}" if sizes else None
+
+
+def _wrong_addresses(way: DirectionView, runs: list[BandwidthRun]) -> str | None:
+    planned = (way.sender["ipv4"], way.receiver["ipv4"])
     for run in runs:
-        if (run["local_ipv4"], run["remote_ipv4"]) != (way.sender["ipv4"], way.receiver["ipv4"]):
-            return (
-                f"ran from {run['local_ipv4']} to {run['remote_ipv4']},"
-                f" planned is {way.sender['ipv4']} to {way.receiver['ipv4']}"
-            )
-        if expected.grade(run["mtu"]) != "pass":
-            return f"packets of {run['mtu']} bytes, expected {expected.equals}"
+        if (run["local_ipv4"], run["remote_ipv4"]) != planned:
+            return f"ran from {run['local_ipv4']} to {run['remote_ipv4']}, planned is {planned[0]} to {planned[1]}"
     return None
 
 
@@ -118,16 +123,11 @@ def bandwidth(way: DirectionView, limits: Limits) -> Outcome:
     values = [run["gbps"] for run in runs]
     limit, spread_limit = limits.get(AtLeast, "bandwidth_gbps"), limits.get(AtMost, "spread")
     again = [f"measure {_nodes(way)} again, with nothing else running"]
-    if len(runs) < settings["repeats"]:
-        return unknown(f"{len(runs)} of {settings['repeats']} runs", remedy=again, measured={"runs": values})
-    if any((run["qps"], run["size_bytes"]) != (settings["qps"], settings["size_bytes"]) for run in runs):
-        return unknown(
-            f"not measured with {settings['qps']} queue pairs and {settings['size_bytes']} bytes as the profile says",
-            remedy=again,
-            measured={"runs": values},
-        )
+    other = _not_as_the_profile_says(runs, settings)
+    if other:
+        return unknown(other, remedy=again, measured={"runs": values})
     median = statistics.median(values)
-    spread = (max(values) - min(values)) / median if median > 0 else 0.0
+    spread = _spread(values)
     reference = way.reading.median_gbps
     measured = {"bw_gbps": median, "min_gbps": min(values), "spread": round(spread, 3), "runs": values}
     threshold = limit.shown(reference) | {"spread": spread_limit.max}
@@ -143,13 +143,31 @@ def bandwidth(way: DirectionView, limits: Limits) -> Outcome:
         limit.grade(median, reference),
         f"{median:.4g} Gb/s, expected {_expectation(limit, reference)}",
         cause="hardware",
-        remedy=[
-            f"reboot {_nodes(way)} with the cable attached",
-            "if unchanged: power both off, unplug them for 60 s",
-            "if unchanged: update OS and firmware",
-        ],
+        remedy=_restart(way),
         **details,
     )
+
+
+def _not_as_the_profile_says(runs: t.Sequence[BandwidthRun], settings: BandwidthSettings) -> str | None:
+    if len(runs) < settings["repeats"]:
+        return f"{len(runs)} of {settings['repeats']} runs"
+    if any((run["qps"], run["size_bytes"]) != (settings["qps"], settings["size_bytes"]) for run in runs):
+        return f"not measured with {settings['qps']} queue pairs and {settings['size_bytes']} bytes as the profile says"
+    return None
+
+
+def _spread(values: t.Sequence[float]) -> float:
+    """As a part of the median."""
+    median = statistics.median(values)
+    return (max(values) - min(values)) / median if median > 0 else 0.0
+
+
+def _restart(way: DirectionView | PairView) -> list[str]:
+    return [
+        f"reboot {_nodes(way)} with the cable attached",
+        "if unchanged: power both off, unplug them for 60 s",
+        "if unchanged: update OS and firmware",
+    ]
 
 
 def _expectation(limit: AtLeast, reference: float | None) -> str:
@@ -157,6 +175,133 @@ def _expectation(limit: AtLeast, reference: float | None) -> str:
     if limit.min_ratio is not None and reference is not None:
         least = max(least, limit.min_ratio * reference)
     return f"at least {least:.3g}"
+
+
+@check(
+    "P03",
+    scope="pair",
+    needs=("pair.halves.path", "pair.halves.bandwidth", "pair.duration_s", "served.rcs"),
+    parents=("N00", "P01", "P02"),
+    limits={"sum_gbps": AtLeast, "spread": AtMost},
+    optional_limits={"cable_gbps": AtMost, "share": AtLeast},
+    active=True,
+)
+def both_halves(pair: PairView, limits: Limits) -> Outcome:
+    """The bandwidth of both halves of a cable at once: the sum of the two medians, the warm-ups left out.
+
+    Healthy is 196 Gb/s, what a 200G cable carries at MTU 9000. 13 or 26 is a throttled NIC; about 110 is a half that
+    stops beside the other, or two halves on one PCIe link. More than a cable carries was not measured at once.
+    """
+    failures = [failure for failure in (pair.pair["failure"], pair.served["failure"]) if failure is not None]
+    if failures:
+        # The end that only lost its peer calls that the environment; the peer says why.
+        return _failure(pair, min(failures, key=lambda failure: failure["cause"] == "environment"))
+    doubt = _doubt_of_halves(pair)
+    if doubt:
+        return unknown(doubt, remedy=[f"measure {_nodes(pair)} again"])
+    return _sum_of_halves(pair, limits)
+
+
+def _doubt_of_halves(pair: PairView) -> str | None:
+    settings = pair.reading.profile["bandwidth"]
+    for way, runs in zip(pair.ways, pair.runs, strict=True):
+        judged = judged_runs({"bandwidth": runs})
+        found = _not_as_the_profile_says(judged, settings) or _doubt(runs) or _wrong_addresses(way, runs)
+        if found:
+            return f"half {way.path['half']}: {found}"
+    return None
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """Gb/s of the repeats; the n-th runs of the halves lasted at the same time."""
+
+    half_a: list[float]
+    half_b: list[float]
+    alone: float | None  # the sum of what each half carried by itself (P02)
+
+    @property
+    def medians(self) -> tuple[float, float]:
+        return statistics.median(self.half_a), statistics.median(self.half_b)
+
+    @property
+    def gbps(self) -> float:
+        return sum(self.medians)
+
+    @property
+    def runs(self) -> list[float]:
+        return [half_a + half_b for half_a, half_b in zip(self.half_a, self.half_b, strict=True)]
+
+    @property
+    def measured(self) -> dict[str, t.Any]:
+        return {
+            "sum_gbps": round(self.gbps, 3),
+            "halves_gbps": list(self.medians),
+            "alone_gbps": self.alone,
+            "min_gbps": round(min(self.runs), 3),
+            "spread": round(_spread(self.runs), 3),
+            "runs": [self.half_a, self.half_b],
+        }
+
+
+def _sum_of_halves(pair: PairView, limits: Limits) -> Outcome:
+    half_a, half_b = ([run["gbps"] for run in judged_runs({"bandwidth": runs})] for runs in pair.runs)
+    found = _Sum(half_a, half_b, pair.alone_gbps)
+    details: dict[str, t.Any] = {
+        "measured": found.measured,
+        "threshold": _sum_threshold(limits),
+        "evidence": _evidence(pair.runs[0][-1]),
+    }
+    doubt = _doubt_of_sum(found, limits)
+    if doubt:
+        return unknown(doubt, remedy=[f"measure {_nodes(pair)} again, with nothing else running"], **details)
+    grade, least = _grade_of_sum(found, limits)
+    message = f"{found.gbps:.4g} Gb/s ({found.medians[0]:.4g} + {found.medians[1]:.4g}), expected at least {least:.3g}"
+    if grade == "pass":
+        return passed(message, **details)
+    signature, reading, remedy = _reading_of_sum(pair, found)
+    message += f": {reading}" if reading else ""
+    return graded(grade, message, cause="hardware", remedy=remedy, signature=signature, **details)
+
+
+def _sum_threshold(limits: Limits) -> dict[str, t.Any]:
+    cable, share = limits.find(AtMost, "cable_gbps"), limits.find(AtLeast, "share")
+    shown = limits.get(AtLeast, "sum_gbps").shown() | {"spread": limits.get(AtMost, "spread").max}
+    return shown | ({"cable": cable.max} if cable else {}) | ({"share": share.min} if share else {})
+
+
+def _doubt_of_sum(found: _Sum, limits: Limits) -> str | None:
+    """Is this the bandwidth of both halves at once, and the same in every repeat?"""
+    cable = limits.find(AtMost, "cable_gbps")
+    if cable and cable.grade(found.gbps) != "pass":
+        return f"{found.gbps:.4g} Gb/s is more than a cable carries: the halves were not measured at the same time"
+    if limits.find(AtLeast, "share") and found.alone is None:
+        return "what each half carries alone is not known"
+    spread = _spread(found.runs)
+    hopeless = limits.get(AtLeast, "sum_gbps").grade(max(found.runs)) == "fail"
+    if limits.get(AtMost, "spread").grade(spread) == "fail" and not hopeless:
+        return f"the runs differ by {spread:.0%} ({min(found.runs):.4g} to {max(found.runs):.4g} Gb/s)"
+    return None
+
+
+def _grade_of_sum(found: _Sum, limits: Limits) -> tuple[Grade, float]:
+    """The grade, and the least that passes."""
+    limit, share = limits.get(AtLeast, "sum_gbps"), limits.find(AtLeast, "share")
+    wanted = share.min * found.alone if share and found.alone is not None else 0.0
+    grade = limit.grade(found.gbps)
+    return (grade if found.gbps >= wanted else "fail"), max(limit.min, wanted)
+
+
+def _reading_of_sum(pair: PairView, found: _Sum) -> tuple[str | None, str | None, list[str]]:
+    """What a number is known for (health-checks P03): its signature, in words, and what to do."""
+    if 10 <= found.gbps <= 30:
+        return "cx7-init-clamp", "a throttled NIC", _restart(pair)
+    if 100 <= found.gbps <= 120:
+        idle = [way.path["half"] for way, gbps in zip(pair.ways, found.medians, strict=True) if gbps < found.gbps / 10]
+        reading = f"half {idle[0]} stops beside the other" if idle else "both halves share the PCIe link of one"
+        compare = f"compare the PCIe links (N03) of {_nodes(pair)}: every half needs four lanes of its own"
+        return "one-half", reading, [compare, *_restart(pair)]
+    return None, None, _restart(pair)
 
 
 @check(

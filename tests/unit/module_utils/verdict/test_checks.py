@@ -21,6 +21,7 @@ from ansible_collections.gb10.cluster.tests.unit.builders import GB10, LAB, dire
 PATH = "spark1:p0:a-spark2:p1:a"
 WAY = "spark1:p0:a>spark2:p1:a"
 HALF = "spark1:p0:a"
+BOTH = "spark1:p0>spark2:p1"
 
 
 def ask(reading: Reading, check_id: str, key: str) -> Outcome:
@@ -92,6 +93,39 @@ def measured(*values: float) -> t.Callable[[Reading], t.Any]:
             run["gbps"] = value
 
     return spoil
+
+
+def at_once(*gbps: float) -> t.Callable[[Reading], t.Any]:
+    return lambda reading: builders.set_both_halves(reading, "spark1", "spark2", *gbps)
+
+
+def repeats_at_once(half_a: t.Sequence[float], half_b: t.Sequence[float]) -> t.Callable[[Reading], t.Any]:
+    """The repeats of either half, the warm-ups left as they are."""
+
+    def spoil(reading: Reading) -> None:
+        for half, values in zip(pair(reading)["halves"], (half_a, half_b), strict=True):
+            repeats = [run for run in half["bandwidth"] if not run["warmup"]]
+            for run, value in zip(repeats, values, strict=True):
+                run["gbps"] = value
+
+    return spoil
+
+
+def runs_at_once(**values: t.Any) -> t.Callable[[Reading], t.Any]:
+    return lambda reading: [run.update(values) for run in pair(reading)["halves"][1]["bandwidth"]]
+
+
+def pair(reading: Reading) -> t.Any:
+    return builders.pair_of(reading, "spark1", "spark2")
+
+
+def pair_served(reading: Reading) -> t.Any:
+    return next(entry for entry in reading.measurements["spark2"]["pairs_served"] if entry["from_node"] == "spark1")
+
+
+def failed_at_once(cause: str, message: str) -> dict[str, t.Any]:
+    failed = {"stage": "rendezvous", "cause": cause, "message": message}
+    return {"failure": failed | {"argv": [], "rc": None, "raw_sha256": None}}
 
 
 def latency(**values: t.Any) -> t.Callable[[Reading], t.Any]:
@@ -465,6 +499,108 @@ CASES = [
     ),
     Case("a slow run in the lab", "P02", WAY, measured(0.07, 0.12, 0.12), "pass", profile=LAB),
     Case("under the floor in the lab", "P02", WAY, measured(0.004, 0.004, 0.004), "fail", profile=LAB),
+    Case("both halves", "P03", BOTH, at_once(98.0, 98.1), "pass", "196.1 Gb/s (98 + 98.1), expected at least 180"),
+    Case("the least that passes", "P03", BOTH, at_once(90.0, 90.0), "pass"),
+    Case("NVIDIA 189.85", "P03", BOTH, at_once(94.93, 94.92), "pass", "189.9 Gb/s"),
+    Case("under the pass", "P03", BOTH, at_once(89.9, 90.0), "degraded", "179.9 Gb/s", "hardware"),
+    Case("the least that is degraded", "P03", BOTH, at_once(75.0, 75.0), "degraded"),
+    Case("under the degraded", "P03", BOTH, at_once(75.0, 74.9), "fail", "149.9 Gb/s", "hardware"),
+    Case(
+        "clamp (capetron)",
+        "P03",
+        BOTH,
+        at_once(13.3, 13.3),
+        "fail",
+        "26.6 Gb/s (13.3 + 13.3), expected at least 180: a th",
+    ),
+    Case("clamp of both together", "P03", BOTH, at_once(6.7, 6.7), "fail", "a throttled NIC", "hardware"),
+    Case("one half stops", "P03", BOTH, at_once(110.0, 0.2), "fail", "half b stops beside the other"),
+    Case("one PCIe link", "P03", BOTH, at_once(55.0, 55.0), "fail", "share the PCIe link of one"),
+    Case("no known number", "P03", BOTH, at_once(30.5, 30.5), "fail", "expected at least 180"),
+    Case("more than a cable carries", "P03", BOTH, at_once(111.8, 111.8), "unknown", "not measured at the same time"),
+    Case("median of each half", "P03", BOTH, repeats_at_once((98, 95, 98), (98, 98, 99)), "pass", "196 Gb/s"),
+    Case("halves take turns", "P03", BOTH, repeats_at_once((120, 98, 76), (76, 98, 120)), "pass", "196 Gb/s"),
+    Case("sums differ", "P03", BOTH, repeats_at_once((98, 50, 98), (98, 98, 98)), "unknown", "differ by 24%"),
+    Case("sums differ, all bad", "P03", BOTH, repeats_at_once((13, 6, 13), (13, 13, 6)), "fail"),
+    Case("zero", "P03", BOTH, at_once(98.0, 0.0), "unknown", "half b: 0 Gb/s"),
+    Case(
+        "a run of one half is missing",
+        "P03",
+        BOTH,
+        lambda r: pair(r)["halves"][1]["bandwidth"].pop(),
+        "unknown",
+        "2 of 3",
+    ),
+    Case("a half is missing", "P03", BOTH, lambda r: pair(r)["halves"].pop(), "unknown", "no result for both halves"),
+    Case(
+        "halves of another cable", "P03", BOTH, lambda r: pair(r)["halves"][1].update(path=PATH), "unknown", "no result"
+    ),
+    Case("halves measured twice", "P03", BOTH, lambda r: r.measurements["spark1"]["pairs"].append(pair(r)), "unknown"),
+    Case("other queue pairs at once", "P03", BOTH, runs_at_once(qps=1), "unknown", "half b: not measured with 4 queue"),
+    Case("text and JSON differ at once", "P03", BOTH, runs_at_once(agrees=False), "unknown", "half b: text and JSON"),
+    Case("exit code at once", "P03", BOTH, runs_at_once(rc=1), "unknown", "half b: ib_write_bw ended with 1"),
+    Case(
+        "another address at once",
+        "P03",
+        BOTH,
+        runs_at_once(local_ipv4="10.9.9.9"),
+        "unknown",
+        "half b: ran from 10.9.9.9",
+    ),
+    Case(
+        "one end has no GID",
+        "P03",
+        BOTH,
+        lambda r: pair(r).update(failed_at_once("configuration", "spark2 says: no GID")),
+        "fail",
+        "rendezvous: spark2 says: no GID",
+        "configuration",
+    ),
+    Case(
+        "the peer says why it gave up",
+        "P03",
+        BOTH,
+        lambda r: (
+            pair(r).update(failed_at_once("environment", "spark2 has given up")),
+            pair_served(r).update(failed_at_once("software", "memory cannot be registered")),
+        ),
+        "fail",
+        "memory cannot be registered",
+        "software",
+    ),
+    Case(
+        "nobody came for both",
+        "P03",
+        BOTH,
+        lambda r: pair(r).update(failed_at_once("environment", "no word from spark2")),
+        "unknown",
+        "no word from spark2",
+        "environment",
+    ),
+    Case(
+        "pair not served",
+        "P03",
+        BOTH,
+        lambda r: r.measurements["spark2"]["pairs_served"].clear(),
+        "unknown",
+        "spark2 has",
+    ),
+    Case(
+        "pairs are garbage", "P03", BOTH, lambda r: r.measurements["spark1"].update(pairs="x"), "unknown", "spark1 has"
+    ),
+    Case("a probe that knows no pairs", "P03", BOTH, lambda r: r.measurements["spark1"].pop("pairs"), "unknown"),
+    Case("switch", "P03", BOTH, at_once(98.0, 98.0), "pass", topology="switch"),
+    Case("one CPU in the lab", "P03", BOTH, at_once(0.05, 0.06), "pass", "expected at least 0.048", profile=LAB),
+    Case("one CPU stands still", "P03", BOTH, at_once(0.02, 0.02), "fail", "expected at least 0.048", profile=LAB),
+    Case(
+        "nothing to compare with in the lab",
+        "P03",
+        BOTH,
+        way(bandwidth=[]),
+        "unknown",
+        "carries alone is not known",
+        profile=LAB,
+    ),
     Case("4 us", "P04", WAY, latency(typical_us=4.0), "degraded", "4 us, expected at most 3"),
     Case("40 us", "P04", WAY, latency(typical_us=40.0), "fail", "40 us", "hardware"),
     Case("no time at all", "P04", WAY, latency(typical_us=0.0), "unknown", "no measurement"),
@@ -572,6 +708,25 @@ def test_the_table_asks_every_check_whether_it_can_refuse_and_stay_unknown():
         # A busy node is not bad, so N09 never fails (health-checks N09).
         assert entry.id == "N09" or wants & {"fail", "degraded"}, entry.id
         assert "unknown" in wants, entry.id
+
+
+@pytest.mark.parametrize(
+    ("gbps", "signature"),
+    [
+        ((98.0, 98.0), None),
+        ((13.3, 13.3), "cx7-init-clamp"),
+        ((6.7, 6.7), "cx7-init-clamp"),
+        ((55.0, 55.0), "one-half"),
+        ((110.0, 0.2), "one-half"),
+        ((80.0, 80.0), None),
+    ],
+)
+def test_a_known_number_bears_its_name(gbps, signature):
+    reading = builders.healthy_reading(builders.plan())
+    at_once(*gbps)(reading)
+    outcome = ask(reading, "P03", BOTH)
+    assert outcome.signature == signature
+    assert outcome.measured["halves_gbps"] == list(gbps)
 
 
 def test_a_finding_says_what_to_do():

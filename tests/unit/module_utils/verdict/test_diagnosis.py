@@ -5,7 +5,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.verdict.matrix import
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict import decide
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.wording import suspect
 from ansible_collections.gb10.cluster.tests.unit import builders
-from ansible_collections.gb10.cluster.tests.unit.builders import half_of, set_bandwidth
+from ansible_collections.gb10.cluster.tests.unit.builders import half_of, set_bandwidth, set_both_halves
 
 
 def diagnosis(plan, spoil):
@@ -31,6 +31,63 @@ def test_each_single_fault_of_the_matrix_is_found_from_the_numbers(topology):
         assert found["failing_paths"] == [path["id"] for path in plan["paths"] if path["id"] in part.footprint]
         assert found["next_action"]
         assert part.name not in found["exonerated"]
+
+
+def at_once(*pairs, gbps=(55.0, 55.0)):
+    def spoil(reading):
+        for sender, receiver in pairs:
+            set_both_halves(reading, sender, receiver, *gbps)
+
+    return spoil
+
+
+ONE_TWO, TWO_THREE, ONE_THREE = ("spark1", "spark2"), ("spark2", "spark3"), ("spark1", "spark3")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "suspects"),
+    [
+        pytest.param([ONE_TWO], ["node spark1", "node spark2"], id="one pair: either end"),
+        pytest.param([TWO_THREE, ONE_THREE], ["node spark3"], id="the node of both pairs"),
+        pytest.param([ONE_TWO, ONE_THREE], ["node spark1"], id="the node that sends to both"),
+        pytest.param(
+            [ONE_TWO, TWO_THREE, ONE_THREE], ["node spark1", "node spark2", "node spark3"], id="all: nobody is cleared"
+        ),
+    ],
+)
+@pytest.mark.parametrize("topology", ["triangle", "switch"])
+def test_where_only_both_halves_at_once_fail_it_is_a_node_and_no_cable(topology, pairs, suspects):
+    found = diagnosis(builders.plan(topology), at_once(*pairs))
+    assert found["suspects"] == suspects
+    assert not set(suspects) & set(found["exonerated"])
+    assert not any(name.startswith(("link", "half-link", "plane")) for name in found["suspects"])
+    assert len(found["failing_paths"]) == 2 * len(pairs)
+    assert "compare the PCIe links (N03)" in found["next_action"]
+
+
+def test_two_nodes_that_cannot_carry_both_halves_at_once():
+    found = diagnosis(builders.plan("direct"), at_once(ONE_TWO, gbps=(13.3, 13.3)))
+    assert found["suspects"] == ["node spark1", "node spark2"]
+    assert "link spark1:p0-spark2:p1" in found["exonerated"]
+    assert found["next_action"] == "reboot spark1 and spark2 with the cable attached"
+
+
+def test_a_half_that_fails_alone_is_the_nearer_suspect():
+    def spoil(reading):
+        set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 90.0)  # degraded: it blocks nothing
+        set_both_halves(reading, "spark1", "spark2", 70.0, 80.0)
+
+    found = diagnosis(builders.plan(), spoil)
+    assert found["suspects"] == ["half-link spark1:p0:a-spark2:p1:a"]
+
+
+def test_what_is_wrong_elsewhere_does_not_hide_a_node_that_cannot_do_both():
+    def spoil(reading):
+        set_bandwidth(reading, "spark2:p0:a-spark3:p1:a", 13.3)
+        set_both_halves(reading, "spark1", "spark2", 55.0, 55.0)
+
+    found = diagnosis(builders.plan(), spoil)
+    assert found["suspects"] == ["half-link spark2:p0:a-spark3:p1:a", "node spark2"]
 
 
 def test_one_bad_direction_makes_a_bad_path():

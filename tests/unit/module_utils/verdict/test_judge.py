@@ -16,7 +16,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.verdict.records impor
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict import decide
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import Reading, View, views
 from ansible_collections.gb10.cluster.tests.unit import builders
-from ansible_collections.gb10.cluster.tests.unit.builders import GB10, LAB, half_of, set_bandwidth
+from ansible_collections.gb10.cluster.tests.unit.builders import GB10, LAB, half_of, set_bandwidth, set_both_halves
 
 PROFILES = (GB10, LAB)
 
@@ -117,6 +117,7 @@ def test_every_leaf_of_the_measurements_matters_or_is_known_not_to():
         "rocep9s0f9",  # a port that moved nothing
         "rx_crc_errors_phy",  # judged where the driver has it
         "half",  # the path says it
+        "pairs_served",  # by the receiving end, which spark1 never is
     }  # fmt: skip
     healthy = builders.healthy_reading(builders.plan("direct"))
     silent = set()
@@ -225,6 +226,66 @@ def test_a_degraded_check_refuses():
     assert evidence["verdict"]["outcome"] == "refuse"
 
 
+# --- both halves at once ---
+
+BOTH = "P03 spark1:p0>spark2:p1"
+
+
+def test_only_both_halves_at_once_fail():
+    reading = builders.healthy_reading(builders.plan())
+    set_both_halves(reading, "spark1", "spark2", 55.0, 55.0)
+    verdict = decide(reading, "run")["verdict"]
+    assert verdict["blocked_by"] == [BOTH]
+    assert ["spark1", "spark2"] not in verdict["valid_pools"]
+    assert ["spark2", "spark3"] in verdict["valid_pools"]
+
+
+@pytest.mark.parametrize("half", ["a", "b"])
+def test_a_half_that_fails_alone_blocks_what_both_say(half):
+    reading = builders.healthy_reading(builders.plan())
+    set_bandwidth(reading, f"spark1:p0:{half}-spark2:p1:{half}", 13.3, "spark1")
+    set_both_halves(reading, "spark1", "spark2", 55.0, 55.0)
+    evidence = decide(reading, "run")
+    assert evidence["verdict"]["blocked_by"] == [f"P02 spark1:p0:{half}>spark2:p1:{half}"]
+    record = next(record for record in evidence["records"] if title(record) == BOTH)
+    assert (record["outcome"], record["message"]) == ("skipped", f"blocked by P02 spark1 p0 {half} -> spark2 p1 {half}")
+    assert record["measured"]["sum_gbps"] == 110.0
+
+
+def test_the_way_back_does_not_block_the_way_there():
+    reading = builders.healthy_reading(builders.plan())
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 13.3, "spark2")
+    assert next(r for r in judge(reading, "run") if title(r) == BOTH)["outcome"] == "pass"
+
+
+def test_what_was_not_measured_is_not_reported_twice():
+    reading = builders.healthy_reading(builders.plan())
+    reading.measurements.pop("spark2")
+    assert not any(name.startswith("P03") for name in decide(reading, "run")["verdict"]["blocked_by"])
+
+
+def test_an_unknown_half_does_not_hide_what_both_carry():
+    reading = builders.healthy_reading(builders.plan())
+    builders.direction_of(reading, "spark1:p0:a-spark2:p1:a", "spark1")["bandwidth"][1]["gbps"] = 60.0
+    set_both_halves(reading, "spark1", "spark2", 13.3, 13.3)
+    assert decide(reading, "run")["verdict"]["blocked_by"] == ["P02 spark1:p0:a>spark2:p1:a", BOTH]
+
+
+def test_a_dead_half_blocks_both_of_its_cable_and_no_other_cable():
+    reading = builders.healthy_reading(builders.plan())
+    half_of(reading, "spark2", "p1", "b")["carrier"] = False
+    outcomes = {title(r): r["outcome"] for r in judge(reading, "run") if r["check"] == "P03"}
+    assert outcomes == {BOTH: "skipped", "P03 spark2:p0>spark3:p1": "pass", "P03 spark1:p1>spark3:p0": "pass"}
+
+
+def test_in_the_lab_both_halves_at_once_are_only_observed():
+    reading = builders.healthy_reading(builders.plan(), LAB)
+    set_both_halves(reading, "spark1", "spark2", 0.001, 0.001)
+    evidence = decide(reading, "run")
+    assert titles(evidence["records"], "fail") == [BOTH]
+    assert evidence["verdict"]["outcome"] == "admit"
+
+
 # --- check mode ---
 
 
@@ -258,6 +319,7 @@ def test_one_record_for_every_check_on_every_subject(topology):
     count = {check_id: sum(r["check"] == check_id for r in records) for check_id in CHECKS}
     assert count["N00"] == len(plan["nodes"])
     assert count["P02"] == 2 * len(plan["paths"])
+    assert count["P03"] == len(plan["paths"]) // 2
     assert count["L01"] == sum(len(node["halves"]) for node in plan["nodes"].values())
     assert count["C01"] == 1
 

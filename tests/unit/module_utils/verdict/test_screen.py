@@ -15,7 +15,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.verdict.screen import
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict import decide
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.wording import cleared, gbps, microseconds
 from ansible_collections.gb10.cluster.tests.unit import builders
-from ansible_collections.gb10.cluster.tests.unit.builders import GB10, LAB, half_of, set_bandwidth
+from ansible_collections.gb10.cluster.tests.unit.builders import GB10, LAB, half_of, set_bandwidth, set_both_halves
 
 
 def text(lines):
@@ -42,6 +42,7 @@ def test_admit():
           spark2 p0 b - p1 b spark3     111.9     111.9       1.6         0   pass
           spark3 p0 a - p1 a spark1     111.9     111.9       1.6         0   pass
           spark3 p0 b - p1 b spark1     111.9     111.9       1.6         0   pass
+          both halves at once, per link   195.8 · 195.8 · 195.8               pass
 
         ADMIT  spark1 spark2 spark3
         evidence evidence/run.json
@@ -62,6 +63,74 @@ def test_refuse():
           can serve   spark1+spark2, or each node alone; nothing was started
         evidence evidence/run.json
         """)
+
+
+def at_once(reading, width=100):
+    """The lines of the table about both halves at once."""
+    lines = screen(reading, width).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("  both halves at once"))
+    return lines[first : lines.index("", first)]
+
+
+def test_both_halves_at_once_that_fail():
+    reading = builders.healthy_reading(builders.plan())
+    set_both_halves(reading, "spark2", "spark3", 13.3, 13.3)
+    assert at_once(reading) == ["  both halves at once, per link   195.8 · 26.6 · 195.8                fail  P03"]
+    assert screen(reading).partition("REFUSE\n")[2] == drawn("""
+          because     P03 spark2 p0 -> spark3 p1: 26.6 Gb/s (13.3 + 13.3), expected at least 180: a
+                      throttled NIC
+          suspect     spark2, spark3
+          cleared     spark1 and the cables spark1:p0-spark2:p1, spark2:p0-spark3:p1, spark3:p0-spark1:p1
+          do next     reboot spark2 and spark3 with the cable attached
+          can serve   spark1+spark2, spark1+spark3, or each node alone; nothing was started
+        evidence evidence/run.json
+        """)
+
+
+def test_the_rows_of_the_halves_are_not_blamed_for_both():
+    reading = builders.healthy_reading(builders.plan("direct"))
+    set_both_halves(reading, "spark1", "spark2", 55.0, 55.0)
+    shown = screen(reading)
+    assert shown.count("         0   pass") == 2
+    assert shown.count("fail  P03") == 1
+
+
+def test_both_halves_at_once_behind_a_half_that_fails_alone():
+    reading = builders.healthy_reading(builders.plan())
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 13.3)
+    assert at_once(reading)[0].endswith("   blocked")
+
+
+def test_both_halves_at_once_in_the_lab_are_noted():
+    reading = builders.healthy_reading(builders.plan(), LAB)
+    set_both_halves(reading, "spark1", "spark2", 0.001, 0.001)
+    assert at_once(reading) == ["  both halves at once, per link   0.002 · 0.210 · 0.210               noted"]
+    assert "noted       P03 spark1 p0 -> spark2 p1: 0.002 Gb/s (0.001 + 0.001)" in screen(reading)
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (100, ["  both halves at once, per link   195.8 · 195.8 · 195.8               pass"]),
+        (70, ["  both halves at once, per link   195.8 · 195.8 · 195.8     pass"]),
+        (60, ["  both halves at once   195.8 · 195.8 · 195.8     pass"]),
+        (40, ["  both halves at once                             pass", "    195.8 · 195.8 · 195.8"]),
+    ],
+)
+def test_both_halves_at_once_on_narrow_terminals(width, lines):
+    assert at_once(builders.healthy_reading(builders.plan()), width) == lines
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (80, ["  both halves at once   195.8 · 195.8 · 195.8 · 195.8 · 195.8 · 195.8   pass"]),
+        (70, [f"{'  both halves at once':<60}pass", "    195.8 · 195.8 · 195.8 · 195.8 · 195.8 · 195.8"]),
+        (40, [f"{'  both halves at once':<50}pass", "    195.8 · 195.8 · 195.8 · 195.8 ·", "    195.8 · 195.8"]),
+    ],
+)
+def test_six_pairs_take_the_room_there_is(width, lines):
+    assert at_once(builders.healthy_reading(builders.plan("switch", 4)), width) == lines
 
 
 def test_both_directions_have_a_number_of_their_own():
@@ -114,6 +183,7 @@ def test_check_mode():
           half-link                  ->  Gb/s  <-  Gb/s        us    errors
           spark1 p0 a - p1 a spark2         -         -         -         -   not measured
           spark1 p0 b - p1 b spark2         -         -         -         -   not measured
+          both halves at once, per link   -                                   not measured
 
         WOULD NOT ADMIT  check mode measures nothing
           do next     run without --check to measure
