@@ -64,7 +64,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 measurement:
-  description: What this node measured. It has the shape C(RdmaMeasurement) of the collection's contracts.
+  description: What this node measured, as described by C(docs/schema/rdma-measurement.schema.json).
   returned: always
   type: dict
   contains:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils import contracts
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.build import Declaration, build_plan
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.shape import optional_keys
+from ansible_collections.gb10.cluster.tests.unit import builders
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from referencing import Registry, Resource
 
@@ -19,6 +21,7 @@ ROOTS: dict[str, t.Any] = {
     "check-record": contracts.CheckRecord,
     "verdict": contracts.Verdict,
     "evidence": contracts.EvidenceFile,
+    "rdma-measurement": contracts.RdmaMeasurement,
 }
 SCHEMAS = {name: json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8")) for name in ROOTS}
 REGISTRY: Registry[t.Any] = Registry().with_resources(
@@ -50,8 +53,8 @@ def of_type(hint: t.Any) -> t.Any:
     """A type in a form that two sides can be compared in."""
     origin, arguments = t.get_origin(hint), t.get_args(hint)
     if t.is_typeddict(hint):
-        required = sorted(hint.__required_keys__)
-        return "object", required, {key: of_type(value) for key, value in t.get_type_hints(hint).items()}
+        fields = t.get_type_hints(hint)
+        return "object", sorted(fields.keys() - optional_keys(hint)), {k: of_type(v) for k, v in fields.items()}
     if type(None) in arguments:
         (inner,) = (argument for argument in arguments if argument is not type(None))
         return "optional", of_type(inner)
@@ -132,6 +135,34 @@ def test_plans_are_valid(topology: str, count: int) -> None:
     validate("fabric-plan", json.loads(json.dumps(plan_of(topology, count))))
 
 
+@pytest.mark.parametrize(("topology", "count"), PLANS)
+@pytest.mark.parametrize("profile", [builders.GB10, builders.LAB])
+def test_measurements_are_valid(topology: str, count: int, profile: str) -> None:
+    plan = builders.plan(topology, count)
+    for measurement in builders.healthy_measurements(plan, builders.profile(profile)).values():
+        validate("rdma-measurement", measurement)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("pairs", None),
+        ("pairs/0/halves", []),
+        ("pairs/0/halves/0/half", "c"),
+        ("pairs/0/halves/1/bandwidth/0/gbps", "98"),
+        ("pairs/0/failure", "it broke"),
+        ("pairs/0/latency", None),
+        ("pairs_served", [{"paths": []}]),
+        ("directions/0/bandwidth/0/agrees", "yes"),
+    ],
+)
+def test_a_measurement_that_is_wrong_is_refused(path: str, value: t.Any) -> None:
+    plan = builders.plan("direct")
+    measurement = builders.healthy_measurements(plan, builders.profile())["spark1"]
+    with pytest.raises(ValidationError):
+        validate("rdma-measurement", change(path, value, t.cast("dict[str, t.Any]", measurement)))
+
+
 RECORD: contracts.CheckRecord = {
     # The sample of health-checks 4.9.
     "schema": "1",
@@ -175,8 +206,7 @@ def test_samples_are_valid() -> None:
     validate("evidence", evidence())
 
 
-def change(path: str, value: t.Any) -> dict[str, t.Any]:
-    document: dict[str, t.Any] = evidence()
+def change(path: str, value: t.Any, document: dict[str, t.Any]) -> dict[str, t.Any]:
     *parents, last = (int(part) if part.isdigit() else part for part in path.split("/"))
     node: t.Any = document
     for parent in parents:
@@ -204,4 +234,4 @@ BROKEN = [
 @pytest.mark.parametrize(("path", "value"), BROKEN, ids=[case[0] for case in BROKEN])
 def test_what_is_wrong_is_refused(path: str, value: t.Any) -> None:
     with pytest.raises(ValidationError):
-        validate("evidence", change(path, value))
+        validate("evidence", change(path, value, evidence()))
