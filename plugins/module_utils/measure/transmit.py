@@ -92,8 +92,7 @@ class Transmitter:
         if run.stage == "bandwidth" and not taken.bytes_before:
             taken.bytes_before = self._station.all_bytes(sent_bytes)
         outputs = self._run_clients(slot, run, taken.turn)
-        for way, (result, _json_text) in zip(slot.ways, outputs, strict=True):
-            self._refuse_failed(slot, way, result)
+        self._refuse_failed(slot, [result for result, _json_text in outputs])
         if run.stage == "latency":
             taken.latency = _read(latency_run, *outputs[0])
             return
@@ -102,12 +101,15 @@ class Transmitter:
         for way, entry in zip(slot.ways, runs, strict=True):
             taken.bandwidth.setdefault(way.path, []).append(entry)
 
-    def _refuse_failed(self, slot: Slot, way: Way, result: CommandResult) -> None:
-        if not result.ok:
-            raise self._station.tool_failure(slot, way, result)
-        if clock_failed(result.stdout + result.stderr):
-            message = "perftest could not measure its clock, the machine was too busy"
-            raise InstrumentBroken("instrument", message, result)
+    def _refuse_failed(self, slot: Slot, results: list[CommandResult]) -> None:
+        """A way that fails is final; only a clock that failed beside ways that did not is a reason to try again."""
+        for way, result in zip(slot.ways, results, strict=True):
+            if not result.ok:
+                raise self._station.tool_failure(slot, way, result)
+        for result in results:
+            if clock_failed(result.stdout + result.stderr):
+                message = "perftest could not measure its clock, the machine was too busy"
+                raise InstrumentBroken("instrument", message, result)
 
     def _await_listening(self, slot: Slot, turn: int) -> None:
         while self._station.position(slot) != (slot.index, turn, LISTENING):

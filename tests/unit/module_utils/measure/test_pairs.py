@@ -89,6 +89,12 @@ def test_a_failed_clock_of_one_half_repeats_both(two_nodes):
     assert served["rcs"] == [0, 0, 0, 0]
 
 
+def test_a_clock_that_failed_beside_a_path_that_failed_is_no_reason_to_repeat(two_nodes):
+    two_nodes.misbehave({"spark1": {port(two_nodes, "a"): "clock 9", port(two_nodes, "b"): "retry exceeded"}})
+    pair, _served = run_two(two_nodes)
+    assert (pair["failure"]["cause"], pair["repeated"]) == ("hardware", [])
+
+
 def test_a_tool_that_always_fails_ends_after_some_attempts(two_nodes):
     two_nodes.misbehave({"spark1": {port(two_nodes, "b", turn): "garbage" for turn in range(9)}})
     pair, served = run_two(two_nodes)
