@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .outcome import Grade
+from .signatures import SIGNATURES
 
 PROVENANCE = frozenset({"source", "tool", "size_bytes", "mtu", "qps", "note"})
 
@@ -103,8 +104,19 @@ class Growth:
     if_present: dict[str, int]
 
 
-Limit: t.TypeAlias = "AtLeast | AtMost | Equals | OneOf | MinVersion | Growth"
-_LimitT = t.TypeVar("_LimitT", AtLeast, AtMost, Equals, OneOf, MinVersion, Growth)
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """Which bandwidths, in Gb/s, a signature is known for: name -> (lowest, highest)."""
+
+    bands: dict[str, tuple[float, float]]
+
+    def around(self, value: float) -> list[str]:
+        """The signatures whose band holds the value, in the order of the profile."""
+        return [name for name, (lowest, highest) in self.bands.items() if lowest <= value <= highest]
+
+
+Limit: t.TypeAlias = "AtLeast | AtMost | Equals | OneOf | MinVersion | Growth | Bands"
+_LimitT = t.TypeVar("_LimitT", AtLeast, AtMost, Equals, OneOf, MinVersion, Growth, Bands)
 
 
 class Limits:
@@ -215,6 +227,27 @@ def _growth(values: dict[str, t.Any], where: str) -> Growth:
     return Growth(t.cast("dict[str, int]", required), if_present)
 
 
+def _bands(values: dict[str, t.Any], where: str) -> Bands:
+    bands = values.pop("bands", None)
+    if not isinstance(bands, dict) or not bands:
+        raise ProfileError(f"{where}: bands must map signatures to [lowest, highest], found {bands!r}")
+    for name, band in bands.items():
+        if name not in SIGNATURES:
+            raise ProfileError(f"{where}: there is no signature {name}; known are {', '.join(SIGNATURES)}")
+        if not isinstance(band, list) or len(band) != 2:
+            raise ProfileError(f"{where}: {name} must be [lowest, highest], found {band!r}")
+    _nothing_left(values, where)
+    return Bands({name: _band(band, f"{where}.{name}") for name, band in bands.items()})
+
+
+def _band(band: list[t.Any], where: str) -> tuple[float, float]:
+    ends = dict(zip(("lowest", "highest"), band, strict=True))
+    lowest, highest = _number(ends, "lowest", where), _number(ends, "highest", where)
+    if lowest > highest:
+        raise ProfileError(f"{where}: {lowest} is above {highest}")
+    return lowest, highest
+
+
 _PARSERS: dict[type[Limit], t.Callable[[dict[str, t.Any], str], Limit]] = {
     AtLeast: _at_least,
     AtMost: _at_most,
@@ -222,4 +255,5 @@ _PARSERS: dict[type[Limit], t.Callable[[dict[str, t.Any], str], Limit]] = {
     OneOf: _one_of,
     MinVersion: _min_version,
     Growth: _growth,
+    Bands: _bands,
 }

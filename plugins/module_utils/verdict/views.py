@@ -292,6 +292,13 @@ class DirectionView(View):
         direction = self._direction()
         return None if direction is None else median_bandwidth(direction)
 
+    @property
+    def latency_is_normal(self) -> bool | None:
+        """Whether the typical latency passes P04; None when nobody knows."""
+        typical = _get(_get(self._direction(), "latency"), "typical_us")
+        limit = _get(_get(_get(self.reading.profile["thresholds"], "P04"), "latency_us"), "max")
+        return None if typical is None or limit is None else typical <= limit
+
     def _direction(self) -> Direction | None:
         entries = _get(self.reading.measurement(self.sender["node"]), "directions")
         return t.cast("Direction | None", self._mine(entries))
@@ -376,6 +383,12 @@ class PairView(View):
         half_a, half_b = self.pair["halves"]
         of_path = {half["path"]: half["bandwidth"] for half in (half_a, half_b)}
         return [of_path[path] for path in self._paths]
+
+    @property
+    def latency_is_normal(self) -> bool | None:
+        """That of both halves; None when nobody knows one of them."""
+        normal = [way.latency_is_normal for way in self.ways]
+        return None if None in normal else all(normal)
 
     @property
     def alone_gbps(self) -> float | None:

@@ -11,9 +11,10 @@ import typing as t
 from dataclasses import dataclass
 
 from ...contracts import BandwidthRun, BandwidthSettings, Evidence, Failure, LatencyRun
-from ..limits import AtLeast, AtMost, Equals, Limits
+from ..limits import AtLeast, AtMost, Bands, Equals, Limits
 from ..outcome import Grade, Outcome, failed, graded, passed, unknown
 from ..registry import check
+from ..signatures import classify
 from ..views import DirectionView, PairView, judged_runs
 
 _PASSIVE = ("N00", "N02", "N05", "L01", "L02", "L04", "L05", "L06", "L09")
@@ -110,6 +111,7 @@ def _wrong_addresses(way: DirectionView, runs: list[BandwidthRun]) -> str | None
     needs=("direction.bandwidth",),
     parents=("N00", "N03", "P01"),
     limits={"bandwidth_gbps": AtLeast, "spread": AtMost},
+    optional_limits={"signatures": Bands},
     active=True,
 )
 def bandwidth(way: DirectionView, limits: Limits) -> Outcome:
@@ -139,11 +141,27 @@ def bandwidth(way: DirectionView, limits: Limits) -> Outcome:
             remedy=again,
             **details,
         )
+    message = f"{median:.4g} Gb/s, expected {_expectation(limit, reference)}"
+    return _slow(way, limit.grade(median, reference), median, message, limits, details)
+
+
+def _slow(
+    way: DirectionView | PairView, grade: Grade, gbps: float, message: str, limits: Limits, details: dict[str, t.Any]
+) -> Outcome:
+    """A bandwidth against its limit; below it, what is known to leave so much and what helped."""
+    if grade == "pass":
+        return passed(message, **details)
+    bands = limits.find(Bands, "signatures")
+    topology = way.reading.plan["topology"]
+    signature = classify(bands, gbps, way.latency_is_normal, topology) if bands is not None else None
+    if signature is None:
+        return graded(grade, message, cause="hardware", remedy=_restart(way), **details)
     return graded(
-        limit.grade(median, reference),
-        f"{median:.4g} Gb/s, expected {_expectation(limit, reference)}",
+        grade,
+        f"{message}: {signature.says}",
         cause="hardware",
-        remedy=_restart(way),
+        remedy=signature.for_nodes(_nodes(way)),
+        signature=signature.name,
         **details,
     )
 
@@ -183,7 +201,7 @@ def _expectation(limit: AtLeast, reference: float | None) -> str:
     needs=("pair.halves.path", "pair.halves.bandwidth", "pair.duration_s", "served.rcs"),
     parents=("N00", "P01", "P02"),
     limits={"sum_gbps": AtLeast, "spread": AtMost},
-    optional_limits={"cable_gbps": AtMost, "share": AtLeast},
+    optional_limits={"cable_gbps": AtMost, "share": AtLeast, "signatures": Bands},
     active=True,
 )
 def both_halves(pair: PairView, limits: Limits) -> Outcome:
@@ -257,11 +275,7 @@ def _sum_of_halves(pair: PairView, limits: Limits) -> Outcome:
         return unknown(doubt, remedy=[f"measure {_nodes(pair)} again, with nothing else running"], **details)
     grade, least = _grade_of_sum(found, limits)
     message = f"{found.gbps:.4g} Gb/s ({found.medians[0]:.4g} + {found.medians[1]:.4g}), expected at least {least:.3g}"
-    if grade == "pass":
-        return passed(message, **details)
-    signature, reading, remedy = _reading_of_sum(pair, found)
-    message += f": {reading}" if reading else ""
-    return graded(grade, message, cause="hardware", remedy=remedy, signature=signature, **details)
+    return _slow(pair, grade, found.gbps, message, limits, details)
 
 
 def _sum_threshold(limits: Limits) -> dict[str, t.Any]:
@@ -290,18 +304,6 @@ def _grade_of_sum(found: _Sum, limits: Limits) -> tuple[Grade, float]:
     wanted = share.min * found.alone if share and found.alone is not None else 0.0
     grade = limit.grade(found.gbps)
     return (grade if found.gbps >= wanted else "fail"), max(limit.min, wanted)
-
-
-def _reading_of_sum(pair: PairView, found: _Sum) -> tuple[str | None, str | None, list[str]]:
-    """What a number is known for (health-checks P03): its signature, in words, and what to do."""
-    if 10 <= found.gbps <= 30:
-        return "cx7-init-clamp", "a throttled NIC", _restart(pair)
-    if 100 <= found.gbps <= 120:
-        idle = [way.path["half"] for way, gbps in zip(pair.ways, found.medians, strict=True) if gbps < found.gbps / 10]
-        reading = f"half {idle[0]} stops beside the other" if idle else "both halves share the PCIe link of one"
-        compare = f"compare the PCIe links (N03) of {_nodes(pair)}: every half needs four lanes of its own"
-        return "one-half", reading, [compare, *_restart(pair)]
-    return None, None, _restart(pair)
 
 
 @check(

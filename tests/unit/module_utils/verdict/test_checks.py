@@ -514,7 +514,7 @@ CASES = [
         "26.6 Gb/s (13.3 + 13.3), expected at least 180: a th",
     ),
     Case("clamp of both together", "P03", BOTH, at_once(6.7, 6.7), "fail", "a throttled NIC", "hardware"),
-    Case("one half stops", "P03", BOTH, at_once(110.0, 0.2), "fail", "half b stops beside the other"),
+    Case("one half stops", "P03", BOTH, at_once(110.0, 0.2), "fail", "one half stops beside the other"),
     Case("one PCIe link", "P03", BOTH, at_once(55.0, 55.0), "fail", "share the PCIe link of one"),
     Case("no known number", "P03", BOTH, at_once(30.5, 30.5), "fail", "expected at least 180"),
     Case("more than a cable carries", "P03", BOTH, at_once(111.8, 111.8), "unknown", "not measured at the same time"),

@@ -55,7 +55,8 @@ def test_refuse():
         if "spark3" in path["id"]:
             set_bandwidth(reading, path["id"], 13.3)
     assert screen(reading).partition("REFUSE\n")[2] == drawn("""
-          because     P02 spark2 p0 a -> spark3 p1 a: 13.3 Gb/s, expected at least 95 (and 7 more)
+          because     P02 spark2 p0 a -> spark3 p1 a: 13.3 Gb/s, expected at least 95: a throttled NIC (and
+                      7 more)
           suspect     spark3
           cleared     spark1, spark2 and the cable spark1:p0-spark2:p1
           do next     reboot spark3 with both cables attached; if unchanged power it off and unplug it for

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Known causes of a slow path, by what they leave of its bandwidth (health-checks P02, P03).
+
+The numbers are in the profile, with their source; here is what each of them means and what helped, in order.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+if t.TYPE_CHECKING:
+    from ..contracts import Topology
+    from .limits import Bands
+
+# A remedy may name {nodes}, the two at the ends of the path.
+_Sentences = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    name: str
+    says: str
+    remedy: _Sentences
+    needs_normal_latency: bool = False
+    only_switched: bool = False
+
+    def for_nodes(self, nodes: str) -> list[str]:
+        return [sentence.format(nodes=nodes) for sentence in self.remedy]
+
+
+SIGNATURES: dict[str, Signature] = {
+    signature.name: signature
+    for signature in (
+        Signature(
+            "cx7-init-clamp",
+            "a throttled NIC",
+            (
+                "reboot {nodes} with the cable attached",
+                "if unchanged: power both off, unplug them for 60 s",
+                "if unchanged: update OS and firmware",
+            ),
+            needs_normal_latency=True,
+        ),
+        Signature(
+            "pcie-x2",
+            "two PCIe lanes instead of four",
+            (
+                "read N03 of {nodes}: it names the half",
+                "update the BIOS of that node with fwupd",
+                "if unchanged: run the field diagnostics and return it",
+            ),
+        ),
+        Signature(
+            "mtu-1500",
+            "packets of 1500 bytes",
+            ("run site.yml: role fabric sets the planned MTU live on {nodes}", "see the MTU of the switch ports"),
+        ),
+        Signature(
+            "switch-cpu-path",
+            "a switch that forwards by its CPU",
+            (
+                "see that all fabric ports are in one bridge and offloaded to hardware",
+                "see that the ports of {nodes} are on one switch",
+            ),
+            only_switched=True,
+        ),
+        Signature(
+            "one-half",
+            "one half stops beside the other, or both share the PCIe link of one",
+            (
+                "compare the PCIe links (N03) of {nodes}: every half needs four lanes of its own",
+                "if both are right: reboot {nodes} with the cable attached",
+            ),
+        ),
+        Signature(
+            "broken-path",
+            "a path that loses nearly everything",
+            ("reseat the plugs between {nodes}", "swap the cable with another one: does the fault move?"),
+        ),
+    )
+}
+
+
+def classify(bands: Bands, gbps: float, normal_latency: bool | None, topology: Topology) -> Signature | None:
+    """The known cause that leaves this bandwidth, in Gb/s; None when nobody has seen it."""
+    for name in bands.around(gbps):
+        signature = SIGNATURES[name]
+        if signature.needs_normal_latency and normal_latency is not True:
+            continue
+        if signature.only_switched and topology != "switch":
+            continue
+        return signature
+    return None

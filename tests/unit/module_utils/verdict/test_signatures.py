@@ -1,0 +1,107 @@
+"""Known causes of a slow path: the numbers of the profile, the words and remedies of the table."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.checks import CHECKS
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.judge import evaluate
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.limits import Bands, ProfileError, parse_limit
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.profiles import parsed_limits
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.signatures import SIGNATURES, classify
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import views
+from ansible_collections.gb10.cluster.tests.unit import builders
+from ansible_collections.gb10.cluster.tests.unit.builders import LAB, direction_of, set_bandwidth
+
+
+def gb10_bands(check: str) -> Bands:
+    limits = parsed_limits(builders.healthy_reading(builders.plan()).profile)[check]
+    return limits.get(Bands, "signatures")
+
+
+@pytest.mark.parametrize(
+    ("gbps", "normal_latency", "topology", "name"),
+    [
+        (0.5, None, "triangle", "broken-path"),
+        (4.85, True, "switch", "switch-cpu-path"),  # a second bridge (health-checks 5.2)
+        (4.85, True, "triangle", None),
+        (13.3, True, "triangle", "cx7-init-clamp"),  # capetron
+        (25.0, True, "direct", "cx7-init-clamp"),
+        (13.3, False, "triangle", None),  # both bad is the path
+        (13.3, None, "triangle", None),
+        (52.0, True, "triangle", "pcie-x2"),
+        (96.0, True, "triangle", "mtu-1500"),
+        (70.0, True, "triangle", None),
+        (111.8, True, "triangle", None),
+    ],
+)
+def test_one_half(gbps: float, normal_latency: bool | None, topology: t.Any, name: str | None) -> None:
+    found = classify(gb10_bands("P02"), gbps, normal_latency, topology)
+    assert (found.name if found else None) == name
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_every_signature_says_what_to_do(name: str) -> None:
+    signature = SIGNATURES[name]
+    remedies = signature.for_nodes("spark1 and spark2")
+    assert remedies
+    assert any("spark1 and spark2" in remedy for remedy in remedies)
+    assert not any("{" in remedy for remedy in remedies)
+
+
+def outcome_of(gbps: float, typical_us: float, profile: str = builders.GB10) -> t.Any:
+    reading = builders.healthy_reading(builders.plan(), profile)
+    path = reading.plan["paths"][0]["id"]
+    set_bandwidth(reading, path, gbps)
+    latency = direction_of(reading, path, "spark1")["latency"]
+    assert latency is not None
+    latency["typical_us"] = typical_us
+    view = next(view for view in views("direction", reading) if view.subject["path"] == path)
+    return evaluate(CHECKS["P02"], view, parsed_limits(reading.profile)["P02"])
+
+
+def test_a_throttled_nic_is_named_with_its_remedies() -> None:
+    outcome = outcome_of(13.3, 1.7)
+    assert (outcome.name, outcome.signature) == ("fail", "cx7-init-clamp")
+    assert outcome.message.endswith(": a throttled NIC")
+    assert outcome.remedy[0] == "reboot spark1 and spark2 with the cable attached"
+
+
+def test_the_same_number_with_bad_latency_is_not() -> None:
+    outcome = outcome_of(13.3, 40.0)
+    assert (outcome.name, outcome.signature) == ("fail", None)
+
+
+def test_a_pass_has_no_signature() -> None:
+    assert outcome_of(96.0, 1.6).signature is None
+
+
+def test_a_profile_without_bands_names_none() -> None:
+    outcome = outcome_of(0.0001, 1.6, LAB)
+    assert (outcome.name, outcome.signature) == ("fail", None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({"bands": {}}, "must map"),
+        ({"bands": [1, 2]}, "must map"),
+        ({"bands": {"gremlins": [1, 2]}}, "no signature gremlins"),
+        ({"bands": {"pcie-x2": [45]}}, "must be"),
+        ({"bands": {"pcie-x2": 45}}, "must be"),
+        ({"bands": {"pcie-x2": [60, 45]}}, "60 is above 45"),
+        ({"bands": {"pcie-x2": ["a", 45]}}, "lowest must be a number"),
+        ({"bands": {"pcie-x2": [45, 60]}, "max": 3}, "unknown key max"),
+    ],
+)
+def test_bands_that_mean_nothing_are_refused(raw: dict[str, t.Any], says: str) -> None:
+    with pytest.raises(ProfileError, match=says):
+        parse_limit(Bands, raw | {"source": "here"}, "P02.signatures")
+
+
+def test_bands_overlap_in_the_order_of_the_profile() -> None:
+    bands = Bands({"pcie-x2": (40, 60), "cx7-init-clamp": (8, 50)})
+    assert bands.around(45) == ["pcie-x2", "cx7-init-clamp"]
+    assert dataclasses.replace(bands, bands={}).around(45) == []
