@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils.probe.nccl_log import (
     MAX_EXCERPT,
+    decode_gid,
+    pci_domain,
+    read_nccl_log,
+)
+from ansible_collections.gb10.cluster.plugins.module_utils.probe.nccl_records import (
     Channels,
     Communicator,
     Connection,
@@ -20,9 +25,6 @@ from ansible_collections.gb10.cluster.plugins.module_utils.probe.nccl_log import
     Override,
     QueuePairs,
     VirtualDevice,
-    decode_gid,
-    pci_domain,
-    read_nccl_log,
 )
 from hypothesis import given
 from hypothesis import strategies as st
