@@ -88,10 +88,13 @@ class Host:
 
     # --- commands ---
 
-    def start(self, argv: t.Sequence[str], limit_s: int | None = None) -> Process:
+    def start(
+        self, argv: t.Sequence[str], limit_s: int | None = None, environment: t.Mapping[str, str] | None = None
+    ) -> Process:
         """Start a command in a process group of its own. A command that does not exist ends with rc 127.
 
-        With a limit it also ends by itself after so many seconds, should we be killed before we can end it.
+        With a limit it also ends by itself after so many seconds, should we be killed before we can end it. An
+        environment takes the place of what this process has inherited; locale and search path stay ours.
         """
         binary = self.which(argv[0])
         if binary is None:
@@ -104,13 +107,16 @@ class Host:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=self._environment,
+            env=self._environment if environment is None else self._with(environment),
             start_new_session=True,
         )
         return Process(argv, popen)
 
     def run(self, argv: t.Sequence[str], timeout_s: float = 10) -> CommandResult:
         return self.start(argv).wait(timeout_s)
+
+    def _with(self, environment: t.Mapping[str, str]) -> dict[str, str]:
+        return dict(environment) | {name: self._environment[name] for name in ("LC_ALL", "LANGUAGE", "PATH")}
 
     def which(self, command: str) -> str | None:
         if os.sep in command:
@@ -141,6 +147,14 @@ class Host:
             return self.path(path).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
+
+    def lines(self, path: str) -> t.Iterator[str]:
+        """The lines of a file with their ends, one at a time; none when it is missing. Foreign bytes are kept."""
+        try:
+            with self.path(path).open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+                yield from file
+        except OSError:
+            return
 
     def read_exact(self, path: str) -> str:
         """The text of a file that writing back leaves as it was: foreign bytes and line ends included."""

@@ -10,7 +10,6 @@ a tool has a time limit, a peer that falls silent is given up, and the whole has
 
 from __future__ import annotations
 
-import signal
 import time
 import typing as t
 
@@ -19,6 +18,7 @@ from ..probe.counters import deltas, phy_errors
 from ..probe.error import ProbeError
 from ..probe.ethtool import parse_statistics
 from ..probe.schedule import schedule
+from .ending import ending_on_signals
 from .readiness import why_not_now
 from .serve import Server
 from .station import Station
@@ -37,7 +37,7 @@ def measure(host: Host, node: str, plan: Plan, profile: Profile) -> RdmaMeasurem
     started = time.monotonic()
     measurement = not_measured(node, profile, why_not_now(host, profile))
     if measurement["skipped"] is None:
-        with _ending_on_signals(), host.scratch() as scratch:
+        with ending_on_signals(), host.scratch() as scratch:
             _fill(measurement, host, plan, profile, scratch)
     measurement["duration_s"] = round(time.monotonic() - started, 2)
     return measurement
@@ -108,20 +108,3 @@ def _phy_errors(host: Host, device: str, netdev: str) -> dict[str, int]:
         return phy_errors(parse_statistics(host.run(["ethtool", "-S", netdev]).stdout))
     except ProbeError:
         return {}
-
-
-class _ending_on_signals:
-    """Turn a request to end into an exception, so that everything that was started is ended on the way out."""
-
-    _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-
-    def __enter__(self) -> None:
-        self._before = {number: signal.signal(number, self._end) for number in self._SIGNALS}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    @staticmethod
-    def _end(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)

@@ -32,25 +32,34 @@ def why_not_now(host: Host, profile: Profile) -> str | None:
     most = TURNS_PER_SLOT // MAX_ATTEMPTS
     if len(runs_of(profile)) > most:
         return f"the profile asks for more than {most - 1} bandwidth runs for each direction"
-    needed = _needed_kib(profile)
+    return short_of_memory(host, _needed_kib(profile)) or gpu_work(host)
+
+
+def short_of_memory(host: Host, needed_kib: int) -> str | None:
     try:
         available = parse_meminfo(host.read("/proc/meminfo") or "").get("MemAvailable", 0)
     except ProbeError as error:
         return str(error)
-    if available < needed:
-        return f"only {available} KiB of memory are available, {needed} are wanted"
-    return _gpu_work(host)
+    if available < needed_kib:
+        return f"only {available} KiB of memory are available, {needed_kib} are wanted"
+    return None
+
+
+def wanted_free_kib(profile: Profile) -> int:
+    """What the profile asks for (N09)."""
+    wanted = profile["thresholds"].get("N09", {}).get("available_gib", {}).get("min", 0)
+    return int(wanted * 1024 * 1024)
 
 
 def _needed_kib(profile: Profile) -> int:
-    """What the profile asks for (N09), at least what the tool takes."""
+    """What the profile asks for, at least what the tool takes."""
     settings = profile["bandwidth"]
     own = _TOOLS_AT_ONCE * (_TOOL_KIB + 3 * 2 * settings["qps"] * settings["size_bytes"] // 1024)
-    wanted = profile["thresholds"].get("N09", {}).get("available_gib", {}).get("min", 0)
-    return max(own, int(wanted * 1024 * 1024))
+    return max(own, wanted_free_kib(profile))
 
 
-def _gpu_work(host: Host) -> str | None:
+def gpu_work(host: Host) -> str | None:
+    """A foreign process on the GPU, as the reason to wait."""
     result = host.run(["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"])
     try:
         processes = parse_gpu_processes(result.stdout) if result.ok else []
