@@ -1,0 +1,252 @@
+#!/usr/bin/python
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nccl_probe
+short_description: Measures NCCL over the fabric, in the image or environment that will serve
+version_added: 0.1.0
+description:
+  - Run as one task on all nodes of a plan at the same time, each node runs one rank of an C(all_gather) and an
+    C(all_reduce) with the torch and the NCCL of the image or virtual environment that will serve. It needs neither MPI
+    nor SSH between the nodes.
+  - The rank gets the node's NCCL environment of the plan, and C(NCCL_NET=IB) unless the plan names another network, so
+    that NCCL stops where it would go over TCP. Its log is read, and tells which devices really carried the data.
+  - All data is checked. A rank that does not come within the C(rendezvous_s) of the profile becomes a failure, and so
+    does a collective that hangs, when the C(timeout_s) of its C(nccl) is up.
+  - It measures and does not judge. A low number, wrong data or a missing rank never fails the task. The action plugin
+    M(gb10.cluster.gate) turns the result into a verdict.
+  - It changes nothing on the node and pulls no image. Everything it starts has a time limit and is ended before it
+    returns, container included, also when it is terminated itself.
+notes:
+  - The ranks meet at the management address of rank 0. Beside O(port) NCCL itself uses TCP ports that the kernel
+    chooses. Whoever reaches them can disturb the measurement, as with every use of torch.distributed.
+  - O(plan) must be the same on all nodes, and all of them must run the task at once. A C(forks) or C(serial) smaller
+    than the number of nodes keeps them apart.
+  - Nothing is measured while a process uses the GPU, or with less free memory than the profile wants and three times
+    its smallest size. A larger size for which some rank has too little memory is left out on all.
+  - The programs of nccl-tests are not used. Built without MPI their ranks are threads of one process and cannot join
+    those of other nodes, and built with it they need a launcher that reaches all nodes. Numbers of this module are
+    lower than theirs on the same fabric and need thresholds of their own. The bandwidths are computed as theirs.
+requirements:
+  - torch with CUDA, in the image or in the virtual environment
+  - docker with the NVIDIA container runtime, for an image
+author:
+  - gb10.cluster contributors (@gb10-cluster)
+extends_documentation_fragment:
+  - gb10.cluster.attributes
+  - gb10.cluster.attributes.probe
+attributes:
+  check_mode:
+    details:
+      - Loads the fabric, so in check mode nothing is measured and RV(measurement.skipped) says so.
+options:
+  node:
+    description: Name of this node in the plan.
+    type: str
+    required: true
+  plan:
+    description: The fabric plan, as the filter P(gb10.cluster.fabric_plan#filter) makes it.
+    type: dict
+    required: true
+  profile:
+    description: How to measure. The content of a file of C(profiles/). Without C(nccl) in it nothing is measured.
+    type: dict
+    required: true
+  runtime:
+    description: Whether the engine will run in a container or in a virtual environment.
+    type: str
+    choices: [docker, venv]
+    default: docker
+  image:
+    description:
+      - The image that will serve, by name or digest. It must be on the node.
+      - Required if O(runtime=docker).
+    type: str
+  python:
+    description:
+      - The Python that has torch. A path on the node if O(runtime=venv), where it is required.
+      - In an image the default is C(python3).
+    type: path
+  port:
+    description: TCP port of rank 0 at which the ranks meet, on the management network.
+    type: int
+    default: 18615
+"""
+
+EXAMPLES = r"""
+- name: Measure NCCL in the image that will serve
+  gb10.cluster.nccl_probe:
+    node: "{{ inventory_hostname }}"
+    plan: "{{ fabric_plan }}"
+    profile: "{{ lookup('ansible.builtin.file', 'profiles/gb10-mtu9000-q4-64k.yml') | from_yaml }}"
+    image: registry.example.com/vllm@sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
+  register: gate_nccl
+
+- name: Measure NCCL in a virtual environment
+  gb10.cluster.nccl_probe:
+    node: "{{ inventory_hostname }}"
+    plan: "{{ fabric_plan }}"
+    profile: "{{ lookup('ansible.builtin.file', 'profiles/gb10-mtu9000-q4-64k.yml') | from_yaml }}"
+    runtime: venv
+    python: /opt/vllm/bin/python
+  register: gate_nccl
+"""
+
+RETURN = r"""
+measurement:
+  description: What this rank measured. It has the shape C(NcclMeasurement) of the collection's contracts.
+  returned: always
+  type: dict
+  contains:
+    rank:
+      description: The rank of this node, of RV(measurement.world_size).
+      type: int
+      returned: always
+    runtime:
+      description: Where the rank ran, with the id of the image.
+      type: dict
+      returned: always
+    library:
+      description: The NCCL that the rank had mapped, with version, path, size and build-id. Null when none got so far.
+      type: dict
+      returned: always
+    runs:
+      description: One entry for each run of a collective, warm-ups included. Those before a failure are kept.
+      type: list
+      elements: dict
+      returned: always
+    left_out:
+      description: Sizes in bytes for which some rank had too little memory.
+      type: list
+      elements: int
+      returned: always
+    log:
+      description: What NCCL's log of this rank says of transports, queue pairs, addresses and errors. Null when
+        nothing was started.
+      type: dict
+      returned: always
+    failure:
+      description: Where and why the rank ended early. Null when it did not.
+      type: dict
+      returned: always
+    skipped:
+      description: Why nothing was measured. Null when it was.
+      type: str
+      returned: always
+    duration_s:
+      description: Seconds from start to end.
+      type: float
+      returned: always
+  sample:
+    schema: "1"
+    node: spark1
+    rank: 0
+    world_size: 3
+    profile: gb10-mtu9000-q4-64k
+    harness: torch
+    runtime:
+      kind: docker
+      image: registry.example.com/vllm:1
+      image_id: sha256:9834876dcfb05cb167a5c24953eba58c4ac89b1adf57f28f2f9d09af107ee8f0
+      python: python3
+    torch: 2.11.0+cu130
+    library:
+      version: 2.30.7
+      headers: 2.30.7
+      path: /usr/local/lib/python3.12/dist-packages/nvidia/nccl/lib/libnccl.so.2
+      build_id: a7f420a1c09e4f3d
+      size_bytes: 219000000
+      subnet_aware_routing: true
+      others: []
+    runs:
+      - collective: all_gather
+        size_bytes: 67108848
+        warmup: false
+        iterations: 5
+        seconds: 0.0077
+        algbw_gbs: 8.7
+        busbw_gbs: 5.8
+        wrong: 0
+    left_out: []
+    log:
+      version: 2.30.7+cuda13.3
+      init_complete: true
+      networks: [IB]
+      plugins: [IB]
+      external_plugins: []
+      transports:
+        NET/IB: 16
+      hcas:
+        - device: rocep1s0f0
+          port: 1
+          link_layer: RoCE
+          speed_mbps: 200000
+          pci_domain: "0000"
+      merged_devices: []
+      bootstrap:
+        name: enP7s7
+        address: 192.0.2.11
+      queue_pairs:
+        - device: rocep1s0f0
+          sender: 4
+          receiver: 4
+          undirected: 0
+      connections:
+        - device: rocep1s0f0
+          port: 1
+          mtu_bytes: 4096
+          gid_index: 6
+          ipv4: 10.210.0.1
+          queue_pairs: 4
+      overrides: []
+      findings: []
+      env:
+        NCCL_NET: IB
+      void: false
+      folded: false
+      lines: 1900
+      sha256: 5f70bf18a08660...
+    failure: null
+    skipped: null
+    duration_s: 24.1
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
+from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl import PORT, measure, not_measured
+from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl_runtime import Docker, Runtime, Venv
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "node": {"type": "str", "required": True},
+            "plan": {"type": "dict", "required": True},
+            "profile": {"type": "dict", "required": True},
+            "runtime": {"type": "str", "choices": ["docker", "venv"], "default": "docker"},
+            "image": {"type": "str"},
+            "python": {"type": "path"},
+            "port": {"type": "int", "default": PORT},
+        },
+        required_if=[("runtime", "docker", ["image"]), ("runtime", "venv", ["python"])],
+        supports_check_mode=True,
+    )
+    node, plan, profile = module.params["node"], module.params["plan"], module.params["profile"]
+    if node not in plan.get("nodes", {}):
+        module.fail_json(
+            msg=f"node {node!r} is not in the plan: it has {', '.join(plan.get('nodes', {})) or 'no nodes'}"
+        )
+    runtime: Runtime = Venv(module.params["python"])
+    if module.params["runtime"] == "docker":
+        runtime = Docker(module.params["image"], module.params["python"] or "python3")
+    if module.check_mode:
+        why = "check mode: nothing was measured"
+        module.exit_json(changed=False, measurement=not_measured(node, plan, profile, runtime, why))
+    module.exit_json(changed=False, measurement=measure(Host(), node, plan, profile, runtime, module.params["port"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Three nodes with a fake torch, for the tests of the NCCL measurement: one probe each, as processes on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from ansible_collections.gb10.cluster.tests.unit import builders
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[3]
+FAKES = REPOSITORY / "tests/fakes"
+LOGS = REPOSITORY / "tests/fixtures/nccl"
+NODES = ("spark1", "spark2", "spark3")
+IMAGE_ID = "sha256:9834876dcfb0"
+
+
+class Ranks:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plan = builders.plan("triangle")
+        for node in self.plan["nodes"].values():
+            node["mgmt_ip"] = "127.0.0.1"
+        self.profile = builders.profile() | {"rendezvous_s": 40, "thresholds": {}}
+        self.nccl = {"sizes_bytes": [4096], "iterations": 1, "warmup": 1, "repeats": 2, "timeout_s": 60}
+        self.processes: dict[str, subprocess.Popen[str]] = {}
+        for node in NODES:
+            for part in ("bin", "proc", "tmp", "dev/infiniband"):
+                (folder / node / part).mkdir(parents=True)
+            self.memory(node, 1 << 20)
+            self.command(node, "nvidia-smi", "exit 0")
+            python = f"{os.path.realpath(sys.executable)} -S"
+            fakes = f"PYTHONPATH={FAKES / 'torch_over_tcp'} FAKE_TORCH={folder / node / 'behaviour.json'}"
+            self.command(node, "python", f'{fakes} exec {python} "$@"')
+            here = folder / node
+            self.command(node, "docker", f'exec {python} {FAKES / "docker.py"} {here} {here / "bin/python"} "$@"')
+            (here / "images").write_text(f"vllm:1 {IMAGE_ID}\n")
+            self.behave(node)
+
+    def command(self, node: str, name: str, script: str) -> None:
+        path = self.folder / node / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def memory(self, node: str, kib: int) -> None:
+        (self.folder / node / "proc/meminfo").write_text(f"MemTotal: {2 * kib} kB\nMemAvailable: {kib} kB\n")
+
+    def behave(self, node: str, **how: object) -> None:
+        (self.folder / node / "behaviour.json").write_text(json.dumps(how))
+
+    def start(self, *nodes: str, runtime: str = "venv", environment: dict[str, str] | None = None) -> None:
+        (self.folder / "plan.json").write_text(json.dumps(self.plan))
+        (self.folder / "profile.json").write_text(json.dumps(self.profile | {"nccl": self.nccl}))
+        port = str(_free_port())
+        for node in nodes or NODES:
+            self.processes[node] = subprocess.Popen(
+                [sys.executable, str(HERE / "run_nccl.py"), str(self.folder), node, runtime, port],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"PYTHONPATH": str(REPOSITORY / ".collections")} | (environment or {}),
+            )
+
+    def results(self, timeout_s: float = 100) -> dict[str, dict]:
+        found = {}
+        for node, process in self.processes.items():
+            out, err = process.communicate(timeout=timeout_s)
+            assert process.returncode == 0, err
+            found[node] = json.loads(out)
+        return found
+
+    def run(self, *nodes: str, **options) -> dict[str, dict]:
+        self.start(*nodes, **options)
+        return self.results()
+
+    def docker_calls(self, node: str) -> list[list[str]]:
+        calls = self.folder / node / "calls"
+        return [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+
+    def leftovers(self) -> list[int]:
+        """Processes of these nodes that are still alive."""
+        alive = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and str(self.folder).encode() in (entry / "cmdline").read_bytes():
+                    alive.append(int(entry.name))
+            except OSError:
+                continue
+        return alive
+
+    def end(self) -> None:
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        for pid in self.leftovers():
+            os.kill(pid, signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
