@@ -239,13 +239,15 @@ def main() -> None:
         module.fail_json(
             msg=f"node {node!r} is not in the plan: it has {', '.join(plan.get('nodes', {})) or 'no nodes'}"
         )
-    runtime: Runtime = Venv(module.params["python"])
-    if module.params["runtime"] == "docker":
-        runtime = Docker(module.params["image"], module.params["python"] or "python3")
+    runtime = _runtime(**{name: module.params[name] or "" for name in ("runtime", "image", "python")})
     if module.check_mode:
         why = "check mode: nothing was measured"
         module.exit_json(changed=False, measurement=not_measured(node, plan, profile, runtime, why))
     module.exit_json(changed=False, measurement=measure(Host(), node, plan, profile, runtime, module.params["port"]))
+
+
+def _runtime(runtime: str, image: str, python: str) -> Runtime:
+    return Docker(image, python or "python3") if runtime == "docker" else Venv(python)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -38,10 +39,17 @@ def run(folder: Path, python: str, arguments: list[str]) -> int:
     job = Path(scratch) / "job.json"
     job.write_text(job.read_text().replace(inside, scratch))
     program = [argument.replace(inside, scratch) for argument in arguments[-2:]]
-    container = subprocess.Popen([python, *program], env=environment, start_new_session=True)
-    (folder / "containers").mkdir(exist_ok=True)
-    (folder / "containers" / given["--name"]).write_text(str(container.pid))
-    return container.wait()
+    # Not the client's own pipes: the daemon has those of a real container.
+    with tempfile.TemporaryFile("w+") as said:
+        container = subprocess.Popen(
+            [python, *program], env=environment, start_new_session=True, stdout=said, stderr=said
+        )
+        (folder / "containers").mkdir(exist_ok=True)
+        (folder / "containers" / given["--name"]).write_text(str(container.pid))
+        code = container.wait()
+        said.seek(0)
+        sys.stderr.write(said.read())
+    return code
 
 
 def remove(folder: Path, name: str) -> int:

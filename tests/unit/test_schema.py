@@ -9,19 +9,23 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils import contracts
+from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl_summary import summary
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.build import Declaration, build_plan
+from ansible_collections.gb10.cluster.plugins.module_utils.probe.nccl_log import read_nccl_log
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.shape import optional_keys
 from ansible_collections.gb10.cluster.tests.unit import builders
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from referencing import Registry, Resource
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs/schema"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "docs/schema"
 ROOTS: dict[str, t.Any] = {
     "fabric-plan": contracts.Plan,
     "check-record": contracts.CheckRecord,
     "verdict": contracts.Verdict,
     "evidence": contracts.EvidenceFile,
     "rdma-measurement": contracts.RdmaMeasurement,
+    "nccl-measurement": contracts.NcclMeasurement,
 }
 SCHEMAS = {name: json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8")) for name in ROOTS}
 REGISTRY: Registry[t.Any] = Registry().with_resources(
@@ -198,6 +202,81 @@ def evidence() -> dict[str, t.Any]:
         "records": [copy.deepcopy(RECORD)],
         "verdict": copy.deepcopy(VERDICT),
     }
+
+
+NCCL: contracts.NcclMeasurement = {
+    "schema": "1",
+    "node": "spark1",
+    "rank": 0,
+    "world_size": 3,
+    "profile": "gb10-mtu9000-q4-64k",
+    "harness": "torch",
+    "runtime": {"kind": "docker", "image": "vllm:1", "image_id": "sha256:98", "python": "python3"},
+    "torch": "2.11.0+cu130",
+    "library": {
+        "version": "2.30.7",
+        "headers": "2.30.7",
+        "path": "/usr/lib/libnccl.so.2",
+        "build_id": "a7f420a1",
+        "size_bytes": 219000000,
+        "subnet_aware_routing": True,
+        "others": [],
+    },
+    "runs": [
+        {
+            "collective": "all_gather",
+            "size_bytes": 67108848,
+            "warmup": False,
+            "iterations": 5,
+            "seconds": 0.0077,
+            "algbw_gbs": 8.7,
+            "busbw_gbs": 5.8,
+            "wrong": 0,
+        }
+    ],
+    "left_out": [1073741824],
+    "log": summary(read_nccl_log((ROOT / "tests/fixtures/nccl/triangle-rank0.log").read_text().splitlines(True))),
+    "failure": {
+        "stage": "all_reduce",
+        "cause": "environment",
+        "message": "the 180 s of the profile were up",
+        "argv": ["docker", "run"],
+        "rc": 1,
+        "raw_sha256": "5f70",
+    },
+    "skipped": None,
+    "duration_s": 24.1,
+}
+LOGS = sorted((ROOT / "tests/fixtures/nccl").glob("*.log"))
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.stem)
+def test_an_nccl_measurement_is_valid_with_the_summary_of_any_log(log: Path) -> None:
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    validate("nccl-measurement", NCCL | {"log": summary(read_nccl_log(lines))})
+
+
+@pytest.mark.parametrize("key", ["torch", "library", "log", "failure", "skipped"])
+def test_what_an_nccl_measurement_does_not_know_is_null(key: str) -> None:
+    validate("nccl-measurement", NCCL | {key: None})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"schema": "2"},
+        {"harness": "nccl_tests"},
+        {"rank": -1},
+        {"environment": {"HF_TOKEN": "secret"}},
+        {"runs": [NCCL["runs"][0] | {"wrong": None}]},
+        {"runs": [NCCL["runs"][0] | {"collective": "all_to_all"}]},
+        {"log": {}},
+    ],
+    ids=str,
+)
+def test_what_is_wrong_in_an_nccl_measurement_is_refused(wrong: dict[str, t.Any]) -> None:
+    with pytest.raises(ValidationError):
+        validate("nccl-measurement", NCCL | wrong)
 
 
 def test_samples_are_valid() -> None:

@@ -29,6 +29,24 @@ def test_a_command_runs_in_the_c_locale(host: Host, tmp_path: Path, monkeypatch:
     assert (result.rc, result.stdout, result.stderr, result.ok) == (3, "C $HOME; ls\n", "hm\n", False)
 
 
+def test_an_environment_takes_the_place_of_what_was_inherited(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NCCL_IB_DISABLE", "1")
+    fake(tmp_path / "bin", "say", 'echo "$LC_ALL ${NCCL_IB_DISABLE-unset} $NCCL_NET ${HOME-unset}"')
+    process = Host(tmp_path, path=f"{tmp_path / 'bin'}:/usr/bin:/bin").start(
+        ["say"], limit_s=5, environment={"NCCL_NET": "IB", "LC_ALL": "de_DE.UTF-8", "PATH": "/nowhere"}
+    )
+    assert process.wait(5).stdout == "C unset IB unset\n"
+
+
+def test_lines_keep_their_ends_and_foreign_bytes(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"one\r\ntwo \xff\nthree")
+    lines = list(host.lines("/log"))
+    assert [line.encode("utf-8", "surrogateescape") for line in lines] == [b"one\r\n", b"two \xff\n", b"three"]
+    assert list(host.lines("/gone")) == []
+
+
 def test_a_missing_command_is_127(host: Host) -> None:
     result = host.run(["no-such-command", "x"])
     assert result.rc == NOT_FOUND
