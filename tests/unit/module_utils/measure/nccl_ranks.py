@@ -8,8 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import typing as t
 from pathlib import Path
 
+from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
+from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl import measure
+from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl_runtime import Docker, Venv
 from ansible_collections.gb10.cluster.tests.unit import builders
 
 HERE = Path(__file__).parent
@@ -52,6 +56,13 @@ class Ranks:
 
     def behave(self, node: str, **how: object) -> None:
         (self.folder / node / "behaviour.json").write_text(json.dumps(how))
+
+    def here(self, node: str, runtime: str = "venv") -> dict:
+        """One rank in this process, for what ends before the others matter."""
+        host = Host(self.folder / node, path=f"{self.folder / node / 'bin'}:/usr/bin:/bin")
+        where = Docker("vllm:1") if runtime == "docker" else Venv(str(self.folder / node / "bin/python"))
+        profile = t.cast("t.Any", self.profile | {"nccl": self.nccl})
+        return dict(measure(host, node, self.plan, profile, where, _free_port()))
 
     def start(self, *nodes: str, runtime: str = "venv", environment: dict[str, str] | None = None) -> None:
         (self.folder / "plan.json").write_text(json.dumps(self.plan))
