@@ -488,6 +488,8 @@ class NcclMeasurement(t.TypedDict):
     library: NcclLibrary | None
     runs: list[NcclRun]
     left_out: list[int]  # sizes for which some rank has too little memory
+    tx_bytes: dict[str, int | None]  # every RDMA device of the node -> bytes sent from the start to the end of the rank
+    rx_bytes: dict[str, int | None]
     log: NcclLogSummary | None  # None: nothing was started
     failure: Failure | None  # start, import, rendezvous, init, all_gather, all_reduce
     skipped: str | None  # why nothing was measured (check mode, busy ...)

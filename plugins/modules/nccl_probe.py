@@ -105,6 +105,10 @@ measurement:
       description: The rank of this node, of RV(measurement.world_size).
       type: int
       returned: always
+    world_size:
+      description: The number of ranks, one on each node of the plan.
+      type: int
+      returned: always
     runtime:
       description: Where the rank ran, with the id of the image.
       type: dict
@@ -122,6 +126,14 @@ measurement:
       description: Sizes in bytes for which some rank had too little memory.
       type: list
       elements: int
+      returned: always
+    tx_bytes:
+      description: For each RDMA device of the node, the bytes it sent from the start to the end of the rank.
+      type: dict
+      returned: always
+    rx_bytes:
+      description: The same for bytes received.
+      type: dict
       returned: always
     log:
       description: What NCCL's log of this rank says of transports, queue pairs, addresses and errors. Null when
@@ -171,6 +183,10 @@ measurement:
         busbw_gbs: 5.8
         wrong: 0
     left_out: []
+    tx_bytes:
+      rocep1s0f0: 1480000000
+    rx_bytes:
+      rocep1s0f0: 0
     log:
       version: 2.30.7+cuda13.3
       init_complete: true

@@ -235,6 +235,8 @@ NCCL: contracts.NcclMeasurement = {
         }
     ],
     "left_out": [1073741824],
+    "tx_bytes": {"rocep1s0f0": 1480000000, "roceP2p1s0f0": None},
+    "rx_bytes": {},
     "log": summary(read_nccl_log((ROOT / "tests/fixtures/nccl/triangle-rank0.log").read_text().splitlines(True))),
     "failure": {
         "stage": "all_reduce",

@@ -24,6 +24,7 @@ from .nccl_runtime import JOB, LOG, PROGRAM, REPORT
 from .nccl_summary import summary
 from .readiness import gpu_work, short_of_memory, wanted_free_kib
 from .results import Broken
+from .sysfs import growth, rdma_devices, received_bytes, sent_bytes
 
 if t.TYPE_CHECKING:
     from ..contracts import Failure, NcclMeasurement, Plan, Profile
@@ -60,7 +61,9 @@ def measure(host: Host, node: str, plan: Plan, profile: Profile, runtime: Runtim
         with ending_on_signals(), host.scratch() as scratch:
             _prepare(host, scratch, runtime, _job(node, plan, profile, port))
             environment = rank_environment(plan, node, f"{runtime.inside(host, scratch)}/{LOG}")
+            before = _port_bytes(host)
             result = _run(host, scratch, runtime, environment, profile["nccl"]["timeout_s"] + START_S)
+            measurement["tx_bytes"], measurement["rx_bytes"] = map(_grown, before, _port_bytes(host))
             _fill(measurement, host, scratch, result, profile["nccl"]["timeout_s"])
     measurement["duration_s"] = round(time.monotonic() - started, 2)
     return measurement
@@ -79,6 +82,8 @@ def not_measured(node: str, plan: Plan, profile: Profile, runtime: Runtime, why:
         "library": None,
         "runs": [],
         "left_out": [],
+        "tx_bytes": {},
+        "rx_bytes": {},
         "log": None,
         "failure": None,
         "skipped": why,
@@ -157,6 +162,19 @@ def _run(host: Host, scratch: str, runtime: Runtime, environment: dict[str, str]
         if process is not None and process.running:
             process.kill()
         runtime.end(host, cut_short)
+
+
+def _port_bytes(host: Host) -> tuple[dict[str, int | None], dict[str, int | None]]:
+    """What every RDMA device has sent and received so far: which half carried the data, whatever the log says (C03)."""
+    devices = rdma_devices(host)
+    return (
+        {device: sent_bytes(host, device, None) for device in devices},
+        {device: received_bytes(host, device, None) for device in devices},
+    )
+
+
+def _grown(before: dict[str, int | None], after: dict[str, int | None]) -> dict[str, int | None]:
+    return {device: growth(count, after.get(device)) for device, count in before.items()}
 
 
 def _fill(measurement: NcclMeasurement, host: Host, scratch: str, result: CommandResult, timeout_s: int) -> None:

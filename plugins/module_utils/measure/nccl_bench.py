@@ -242,10 +242,10 @@ class Bench:
     def _seconds(self, operate: t.Callable[[], None]) -> float:
         """Of one operation. A small one before it, so that nobody's clock runs while a rank is still checking."""
         iterations: int = self._job["iterations"]
-        begin, end = (self._torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin, end = (self._torch.cuda.Event(enable_timing=True), self._torch.cuda.Event(enable_timing=True))
         self._dist.all_reduce(self._token)
         begin.record()
-        for _ in range(iterations):
+        for _iteration in range(iterations):
             operate()
         end.record()
         self._torch.cuda.synchronize()

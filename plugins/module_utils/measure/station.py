@@ -25,7 +25,7 @@ from ..probe.perftest import parse_version
 from ..probe.schedule import Slot, Way, own_end, plan_nonce
 from .hello import AGAIN, DONE, FAILED, WAITING, Hellos, Link
 from .results import Broken
-from .sysfs import gids_of, rdma_devices
+from .sysfs import gids_of, growth, rdma_devices
 
 if t.TYPE_CHECKING:
     from ..contracts import Failure, PathEnd, Plan, Profile
@@ -198,15 +198,11 @@ class Station:
     def moved(self, before: dict[str, int | None], read: ReadBytes) -> dict[str, int | None]:
         """Growth since then, on every device: bytes on the wrong one are the finding (P05)."""
         now = self.all_bytes(read) if before else {}
-        return {name: _growth(value, now.get(name)) for name, value in before.items()}
+        return {name: growth(value, now.get(name)) for name, value in before.items()}
 
 
 def _running(processes: t.Iterable[Process]) -> list[Process]:
     return [process for process in processes if process.running]
-
-
-def _growth(before: int | None, after: int | None) -> int | None:
-    return None if before is None or after is None or after < before else after - before
 
 
 def _tool_options(host: Host) -> ToolOptions:

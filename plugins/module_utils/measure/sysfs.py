@@ -55,6 +55,10 @@ def received_bytes(host: Host, device: str, path_mtu: int | None) -> int | None:
     return _bytes(host, device, path_mtu, lambda rules: rules.received)
 
 
+def growth(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None or after < before else after - before
+
+
 def _bytes(host: Host, device: str, path_mtu: int | None, which: t.Callable[[CounterRules], str]) -> int | None:
     rules = counter_rules(rdma_driver(host, device))
     return None if rules is None else to_bytes(host.read_int(f"{_port(device)}/{which(rules)}"), rules, path_mtu)

@@ -215,6 +215,22 @@ def test_a_python_that_runs_nothing_is_no_measurement(ranks: Ranks) -> None:
     assert result["failure"]["argv"][0].endswith("/bin/python")
 
 
+def test_bytes_are_counted_on_every_device_whatever_became_of_the_rank(ranks: Ranks) -> None:
+    tree = ranks.folder / "spark1/sys/class/infiniband"
+    for device in ("rocep1s0f0", "roceP2p1s0f0"):
+        counters = tree / device / "ports/1/counters"
+        counters.mkdir(parents=True)
+        (tree / device / "device").mkdir()
+        (tree / device / "device/driver").symlink_to("../../../../bus/pci/drivers/mlx5_core")
+        (counters / "port_xmit_data").write_text("1000\n")
+    script = f"echo 1250 > {tree}/rocep1s0f0/ports/1/counters/port_xmit_data"
+    ranks.command("spark1", "python", script)
+    result = ranks.here("spark1")
+    assert result["tx_bytes"] == {"rocep1s0f0": 1000, "roceP2p1s0f0": 0}  # the counter counts words of four bytes
+    assert result["rx_bytes"] == {"rocep1s0f0": None, "roceP2p1s0f0": None}
+    assert fits(result, NcclMeasurement)
+
+
 # --- ending ---
 
 
