@@ -28,8 +28,8 @@ notes:
   - Nothing is measured while a process uses the GPU, or with less free memory than the profile wants and three times
     its smallest size. A larger size for which some rank has too little memory is left out on all.
   - The programs of nccl-tests are not used. Built without MPI their ranks are threads of one process and cannot join
-    those of other nodes, and built with it they need a launcher that reaches all nodes. Numbers of this module are
-    lower than theirs on the same fabric and need thresholds of their own. The bandwidths are computed as theirs.
+    those of other nodes, and built with it they need a launcher that reaches all nodes. Bandwidths are computed as
+    theirs, but torch stands between, so that numbers of this module need thresholds of their own.
 requirements:
   - torch with CUDA, in the image or in the virtual environment
   - docker with the NVIDIA container runtime, for an image

@@ -147,6 +147,10 @@ def join(dist: t.Any, job: Job) -> t.Any:
         if absent:
             raise TimeoutError(f"rank {', '.join(absent)} did not come within {job['rendezvous_s']} s") from error
         raise
+    store.set(f"met/{job['rank']}", "1")
+    if job["rank"] == 0:
+        # The store goes with rank 0: should it fail at once, the others must have seen that it came.
+        store.wait([f"met/{rank}" for rank in ranks], _until(until))
     return store
 
 
