@@ -64,6 +64,9 @@ def test_after_the_move_it_admits(lab: Lab) -> None:
     assert len(directions) == 12
     assert all(record["measured"]["bw_gbps"] > 0 for record in directions)
     assert len(run.records("P04", "pass")) == 12
+    both_halves = [record for record in run.evidence["records"] if record["check"] == "P03"]
+    assert len(both_halves) == 3
+    assert all(record["measured"]["sum_gbps"] > 0 for record in both_halves)
     assert run.evidence["verdict"]["valid_pools"][0] == list(NODES)
     assert not on(lab, "spark1", "grep NCCL_IB_DISABLE /etc/nccl.conf || true")
 
