@@ -601,3 +601,24 @@ def test_damaged_logs_never_raise(data: st.DataObject) -> None:
     damaged = text[:at] + data.draw(st.text(max_size=5)) + text[at + data.draw(st.integers(0, 60)) :]
     log = read_nccl_log(damaged.splitlines(keepends=True))
     assert log.lines == len(damaged.splitlines())
+
+
+def test_recorded_tcp_over_loopback() -> None:
+    log = read("real-socket-rank0.log")
+    assert (log.version, log.init_complete) == ("2.28.9+cuda13.0", True)
+    assert (log.networks, log.plugins, log.hcas, log.queue_pairs) == (("Socket",), ("Socket",), (), ())
+    assert log.transports == {"NET/Socket": 7}
+    assert {(group.peer, group.direction, group.count) for group in log.channels} == {
+        (1, "receive", 1),
+        (1, "send", 2),
+        (2, "receive", 2),
+        (2, "send", 2),
+    }
+    assert log.env["NCCL_P2P_DISABLE"] == "1"
+    assert log.findings == ()
+
+
+def test_recorded_refusal_without_an_rdma_device() -> None:
+    log = read("real-no-device-rank0.log")
+    assert (log.init_complete, log.networks, log.transports) == (False, (), {})
+    assert {finding.kind for finding in log.findings} == {"no_device", "plugin_failed"}
