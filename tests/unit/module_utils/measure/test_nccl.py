@@ -153,12 +153,12 @@ def test_sizes_that_one_rank_cannot_afford_are_left_out_on_all(ranks: Ranks) -> 
 
 
 def test_a_rank_that_never_comes_costs_the_rendezvous_and_is_named(ranks: Ranks) -> None:
-    ranks.profile["rendezvous_s"] = 4
+    ranks.profile["rendezvous_s"] = 10
     started = time.monotonic()
     results = ranks.run("spark1", "spark2")
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 60
     assert failures(results) == dict.fromkeys(("spark1", "spark2"), ("rendezvous", "environment"))
-    assert results["spark1"]["failure"]["message"] == "TimeoutError: rank 2 did not come within 4 s"
+    assert results["spark1"]["failure"]["message"] == "TimeoutError: rank 2 did not come within 10 s"
     assert results["spark1"]["runs"] == []
 
 
@@ -168,12 +168,12 @@ def test_without_rank_0_the_others_wait_no_longer(ranks: Ranks) -> None:
 
 
 def test_a_rank_that_hangs_ends_all_at_their_deadline_and_the_runs_before_are_kept(ranks: Ranks) -> None:
-    ranks.nccl["timeout_s"] = 12
+    ranks.nccl["timeout_s"] = 25  # a busy machine takes its time to start three ranks
     ranks.behave("spark3", hang="all_reduce")
     results = ranks.run()
     assert failures(results) == dict.fromkeys(NODES, ("all_reduce", "environment"))
     # The others may see the first of them go, so only one that hangs says this for certain.
-    assert results["spark3"]["failure"]["message"] == "the 12 s of the profile were up"
+    assert results["spark3"]["failure"]["message"] == "the 25 s of the profile were up"
     for result in results.values():
         assert result["failure"]["rc"] == 1  # it ended by itself
         assert {run["collective"] for run in result["runs"]} == {"all_gather"}
@@ -199,7 +199,6 @@ def test_a_rank_that_breaks_early_says_where(ranks: Ranks, how: dict, stage: str
 
 @pytest.mark.parametrize("how", [{"raise": "init"}, {"crash": "init"}])
 def test_what_fails_while_nccl_connects_is_a_matter_of_configuration(ranks: Ranks, how: dict) -> None:
-    ranks.nccl["timeout_s"] = 8
     for node in NODES:
         ranks.behave(node, **how, log=str(LOGS / "miscabled-rank0.log"))
     results = ranks.run()
