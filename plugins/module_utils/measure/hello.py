@@ -36,7 +36,6 @@ LISTENING = "listening"
 DONE = "done"
 AGAIN = "again"
 FAILED = "failed"
-LEFT = "left"
 BEFORE: Position = (-1, 0, WAITING)
 
 
@@ -66,14 +65,15 @@ class Peer:
     session: str = ""
     number: int = -1  # of its newest message
     position: Position = BEFORE
+    left: bool = False  # its position is then its last word
     restarted: bool = False
     at: float = field(default=-1e9)
 
-    def take(self, session: str, number: int, position: Position) -> None:
+    def take(self, session: str, number: int, position: Position, left: bool) -> None:
         self.restarted = self.restarted or (bool(self.session) and session != self.session)
         self.at = time.monotonic()
         if session != self.session or number > self.number:
-            self.session, self.number, self.position = session, number, position
+            self.session, self.number, self.position, self.left = session, number, position, left
 
 
 class Hellos:
@@ -83,6 +83,7 @@ class Hellos:
         self._port = port
         self._session = os.urandom(6).hex()
         self._position = BEFORE
+        self._left = False
         self._next_send = 0.0
         self._links = {link.path: link for link in links}
         self._heard = {link.path: Heard() for link in links}
@@ -135,7 +136,7 @@ class Hellos:
     def gone(self, path: str) -> bool:
         """The node at the far end was there and is not any more. One path that still carries its word is enough."""
         peer = self._peer(path)
-        return peer.restarted or peer.position[2] == LEFT or time.monotonic() - peer.at > SILENCE_S
+        return peer.restarted or peer.left or time.monotonic() - peer.at > SILENCE_S
 
     def runs_another_plan(self, path: str) -> bool:
         return path in self._other_plan
@@ -159,7 +160,8 @@ class Hellos:
             self._receive(udp)
 
     def close(self) -> None:
-        self.announce((self._position[0], self._position[1], LEFT))
+        self._left = True
+        self._send_all()
         self._send_all()  # once more, because a datagram may be lost and nobody repeats the last word
         for udp in self._sockets.values():
             udp.close()
@@ -180,6 +182,7 @@ class Hellos:
                 "number": self._number,
                 "heard": self._heard[path].session,
                 "at": self._position,
+                "left": self._left,
                 "problems": self._problems_with(link.peer["node"]),
             }
             try:
@@ -206,7 +209,7 @@ class Hellos:
             path, plan, session = str(message["path"]), message["plan"], str(message["session"])
             slot, turn, phase = message["at"]
             position, number = (int(slot), int(turn), str(phase)), int(message["number"])
-            heard_me = message["heard"] == self._session
+            heard_me, left = message["heard"] == self._session, message["left"] is True
             problems = dict(message["problems"])
         except (ValueError, KeyError, TypeError):
             return  # not one of ours
@@ -218,7 +221,7 @@ class Hellos:
             return
         heard = self._heard[path]
         heard.session, heard.heard_me = session, heard_me
-        self._peers[link.peer["node"]].take(session, number, position)
+        self._peers[link.peer["node"]].take(session, number, position, left)
         for name, problem in problems.items():
             if name in self._links and self._links[name].peer["node"] == link.peer["node"]:
                 self._heard[name].problem = str(problem)

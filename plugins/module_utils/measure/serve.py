@@ -77,8 +77,8 @@ class Server:
         failed = [(way, result) for way, result in zip(slot.ways, results, strict=True) if not result.ok]
         deadline = time.monotonic() + station.profile["command_timeout_s"]
         while not station.has_word(slot, turn):
-            if not failed and station.is_beyond(slot):
-                return False  # it was done, and its word was lost or overtaken by the next
+            if not failed and station.position(slot)[0] > slot.index:
+                return False  # it was done, and its word was lost
             if failed and time.monotonic() > deadline:
                 raise station.tool_failure(slot, *failed[0])
             station.still_there(slot)

@@ -23,7 +23,7 @@ from ..probe.error import ProbeError
 from ..probe.gids import ROCE_V2, gid_index
 from ..probe.perftest import parse_version
 from ..probe.schedule import Slot, Way, own_end, plan_nonce
-from .hello import AGAIN, DONE, FAILED, LEFT, WAITING, Hellos, Link
+from .hello import AGAIN, DONE, FAILED, WAITING, Hellos, Link
 from .results import Broken
 from .sysfs import gids_of, growth, rdma_devices
 
@@ -142,14 +142,10 @@ class Station:
         """Why nothing more comes from the other end in this slot."""
         path = slot.ways[0].path
         peer = self.hellos.link(path).peer["node"]
-        if self.is_beyond(slot) or self.position(slot)[::2] == (slot.index, FAILED):
+        index, _turn, phase = self.position(slot)
+        if index > slot.index or (index, phase) == (slot.index, FAILED):
             return f"{peer} has given up {slot.paths}: see what it says of it"
         return f"{peer} fell silent on {slot.paths} during the test" if self.hellos.gone(path) else None
-
-    def is_beyond(self, slot: Slot) -> bool:
-        """Whether the other end has a later slot in hand, or has left after this one."""
-        index, _turn, phase = self.position(slot)
-        return index > slot.index or (index, phase) == (slot.index, LEFT)
 
     def has_word(self, slot: Slot, turn: int) -> bool:
         """Whether the client has said what became of a turn."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils.measure import hello
-from ansible_collections.gb10.cluster.plugins.module_utils.measure.hello import FAILED, LISTENING, Hellos, Link
+from ansible_collections.gb10.cluster.plugins.module_utils.measure.hello import DONE, FAILED, LISTENING, Hellos, Link
 
 PORT = 18699
 _networks = itertools.count(1 + os.getpid() % 200)
@@ -92,6 +92,7 @@ def test_hearing_alone_is_not_ready(pair: Pair) -> None:
         "number": 1,
         "heard": "",
         "at": [-1, 0, "waiting"],
+        "left": False,
         "problems": {},
     }
     deaf.sendto(json.dumps(message).encode(), (pair.addresses[1, "a"], PORT))
@@ -131,8 +132,11 @@ def test_a_dead_half_is_told_over_its_twin(pair: Pair) -> None:
 def test_silence_and_leaving_are_noticed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = pair.node(1), pair.node(2)
     assert talk(one, two, until=lambda: one.settled() and two.settled())
+    two.announce((5, 3, DONE))
     two.close()
     assert talk(one, until=lambda: one.gone("a"))
+    # The word about its last turn outlives its leave: without it a server would not know what became of the turn.
+    assert one.position("a") == (5, 3, DONE)
     monkeypatch.setattr(hello, "SILENCE_S", 0.1)
     three = pair.node(2)
     assert talk(three, until=lambda: three.ready("a") or three.gone("a"), seconds=0.3)
@@ -143,7 +147,7 @@ def test_silence_alone_is_enough(pair: Pair, monkeypatch: pytest.MonkeyPatch) ->
     assert talk(one, two, until=lambda: one.settled() and two.settled())
     monkeypatch.setattr(hello, "SILENCE_S", 0.2)
     assert talk(one, until=lambda: one.gone("a"), seconds=2)
-    assert one.position("a")[2] != hello.LEFT
+    assert not one._peers["spark2"].left
 
 
 def test_a_peer_that_starts_anew_is_gone(pair: Pair) -> None:
@@ -158,10 +162,11 @@ def test_a_peer_that_starts_anew_is_gone(pair: Pair) -> None:
 
 def test_an_old_message_does_not_turn_the_clock_back() -> None:
     peer = hello.Peer()
-    peer.take("x", 5, (3, 1, LISTENING))
-    peer.take("x", 4, (3, 0, LISTENING))
+    peer.take("x", 5, (3, 1, LISTENING), left=False)
+    peer.take("x", 4, (3, 0, LISTENING), left=True)
     assert peer.position == (3, 1, LISTENING)
-    peer.take("y", 1, hello.BEFORE)
+    assert not peer.left
+    peer.take("y", 1, hello.BEFORE, left=False)
     assert peer.position == hello.BEFORE
     assert peer.restarted
 
@@ -189,12 +194,12 @@ WRONG = [
     b"\xff\xfe",
     b"[]",
     b"{}",
-    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1], "problems": {}}',
-    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": ["x", 0, ""], "problems": {}}',
-    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "problems": 1}',
-    b'{"plan": "plan", "path": "z", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "problems": {}}',
-    b'{"plan": "plan", "path": "a", "node": "spark3", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "problems": {}}',
-    b'{"plan": "plan", "path": [], "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "problems": {}}',
+    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1], "left": false, "problems": {}}',
+    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": ["x", 0, ""], "left": false, "problems": {}}',
+    b'{"plan": "plan", "path": "a", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "left": false, "problems": 1}',
+    b'{"plan": "plan", "path": "z", "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "left": false, "problems": {}}',
+    b'{"plan": "plan", "path": "a", "node": "spark3", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "left": false, "problems": {}}',
+    b'{"plan": "plan", "path": [], "node": "spark2", "session": "x", "number": 1, "heard": "", "at": [1, 0, ""], "left": false, "problems": {}}',
 ]
 
 
@@ -221,6 +226,7 @@ def test_a_datagram_from_another_address_is_ignored(pair: Pair) -> None:
         "number": 1,
         "heard": "",
         "at": [1, 0, ""],
+        "left": False,
         "problems": {},
     }
     stranger.sendto(json.dumps(message).encode(), (pair.addresses[1, "a"], PORT))
