@@ -12,7 +12,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils import contracts
 from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl_summary import summary
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.build import Declaration, build_plan
 from ansible_collections.gb10.cluster.plugins.module_utils.probe.nccl_log import read_nccl_log
-from ansible_collections.gb10.cluster.plugins.module_utils.verdict.shape import optional_keys
+from ansible_collections.gb10.cluster.plugins.module_utils.shape import optional_keys
 from ansible_collections.gb10.cluster.tests.unit import builders
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from referencing import Registry, Resource

@@ -17,7 +17,7 @@ import typing as t
 from ..contracts import Cause, NcclLibrary, NcclRun, NcclSettings
 from ..probe.error import excerpt
 from ..probe.nccl_log import read_nccl_log
-from ..verdict.shape import fits
+from ..shape import fits
 from . import nccl_bench
 from .ending import ending_on_signals
 from .nccl_runtime import JOB, LOG, PROGRAM, REPORT

@@ -14,12 +14,12 @@ import typing as t
 from dataclasses import replace
 
 from ..contracts import SCHEMA, CheckRecord
+from ..shape import answers
 from .checks import CHECKS, Check, catalogue
 from .limits import Limits
 from .outcome import BLOCKED, CHECK_MODE, Outcome, skipped, unknown
 from .profiles import parsed_limits
 from .registry import Scope
-from .shape import answers
 from .views import ClusterView, Reading, View, views
 
 Judged = dict[tuple[str, str], Outcome]  # (check id, subject key)

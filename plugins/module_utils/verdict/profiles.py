@@ -8,9 +8,9 @@ from __future__ import annotations
 import typing as t
 
 from ..contracts import SCHEMA, BandwidthSettings, LatencySettings, Profile
+from ..shape import optional_keys
 from .checks import CHECKS, catalogue
 from .limits import Limit, Limits, ProfileError, parse_limit
-from .shape import optional_keys
 
 # Nothing is admitted without a node that answers and a measured fabric: passive checks cannot see a throttled NIC
 # (health-checks 2.4).

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Known causes of a slow path, by what they leave of its bandwidth (health-checks P02, P03).
 
-The numbers are in the profile, with their source; here is what each of them means and what helped, in order.
+The numbers are in the profile, with their source; here is what each of them means and what helped, in order. Two PCIe
+lanes and packets of 1500 bytes have numbers too, but N03 and P01 see those causes themselves and block what follows.
 """
 
 from __future__ import annotations
@@ -43,20 +44,6 @@ SIGNATURES: dict[str, Signature] = {
                 "if unchanged: update OS and firmware",
             ),
             needs_normal_latency=True,
-        ),
-        Signature(
-            "pcie-x2",
-            "two PCIe lanes instead of four",
-            (
-                "read N03 of {nodes}: it names the half",
-                "update the BIOS of that node with fwupd",
-                "if unchanged: run the field diagnostics and return it",
-            ),
-        ),
-        Signature(
-            "mtu-1500",
-            "packets of 1500 bytes",
-            ("run site.yml: role fabric sets the planned MTU live on {nodes}", "see the MTU of the switch ports"),
         ),
         Signature(
             "switch-cpu-path",

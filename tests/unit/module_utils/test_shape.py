@@ -5,7 +5,7 @@ import typing as t
 
 import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils.contracts import Discovery, HalfFacts, NodeFacts
-from ansible_collections.gb10.cluster.plugins.module_utils.verdict.shape import answers, fits, optional_keys
+from ansible_collections.gb10.cluster.plugins.module_utils.shape import answers, fits, optional_keys
 from ansible_collections.gb10.cluster.tests.unit import builders
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.gb10.cluster.plugins.module_utils.contracts import NcclMeasurement
-from ansible_collections.gb10.cluster.plugins.module_utils.verdict.shape import fits
+from ansible_collections.gb10.cluster.plugins.module_utils.shape import fits
 from ansible_collections.gb10.cluster.plugins.modules import nccl_probe as module
 from ansible_collections.gb10.cluster.tests.unit import builders
 

@@ -121,6 +121,7 @@ def pcie(node: NodeView, limits: Limits) -> Outcome:
         if speed.grade(link["current_speed_gts"] or 0) != "pass" or width.grade(link["current_width"] or 0) != "pass"
     ]
     threshold = {"pass": f"{speed.min:g} GT/s x{width.min:g}"}
+    narrow = any(width.grade(link["current_width"] or 0) != "pass" for link in links.values())
     if not slow and len(links) == len(node.planned):
         return passed("every half is on its full PCIe lanes", measured=measured, threshold=threshold)
     return failed(
@@ -132,6 +133,7 @@ def pcie(node: NodeView, limits: Limits) -> Outcome:
         ],
         measured=measured,
         threshold=threshold,
+        signature="pcie-lanes" if narrow else "pcie-speed",
     )
 
 

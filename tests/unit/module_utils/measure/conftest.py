@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.gb10.cluster.tests.unit.module_utils.measure.node_processes import NodeProcesses
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[3]
@@ -42,14 +42,13 @@ def gid(address: str) -> str:
     return f"0000:0000:0000:0000:0000:ffff:{first:02x}{second:02x}:{third:02x}{fourth:02x}"
 
 
-class Cluster:
+class Cluster(NodeProcesses):
     """What three Sparks in a triangle look like to the probe."""
 
     def __init__(self, folder: Path, halves: str) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.behaviour = folder / "behaviour.json"
         self.silence_s = 20.0  # a busy machine must not look like a dead peer
-        self.processes: dict[str, subprocess.Popen[str]] = {}
         self.profile = json.loads(json.dumps(PROFILE))
         network = next(_networks) % 200 + 20
         self.paths = []
@@ -148,25 +147,6 @@ class Cluster:
         """When the clients of a node transmitted: port -> begin and end, on one clock for all processes."""
         lines = [line.split() for line in (self.folder / node / "transmitted").read_text().splitlines()]
         return {int(port): (float(begin), float(end)) for port, begin, end in lines}
-
-    def leftovers(self) -> list[int]:
-        """Fake tools of this cluster that are still alive."""
-        alive = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and str(self.folder).encode() in (entry / "cmdline").read_bytes():
-                    alive.append(int(entry.name))
-            except OSError:
-                continue
-        return alive
-
-    def end(self) -> None:
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
-        for pid in self.leftovers():
-            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
 from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl import measure
 from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl_runtime import Docker, Venv
 from ansible_collections.gb10.cluster.tests.unit import builders
+from ansible_collections.gb10.cluster.tests.unit.module_utils.measure.node_processes import NodeProcesses
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[3]
@@ -24,15 +24,14 @@ NODES = ("spark1", "spark2", "spark3")
 IMAGE_ID = "sha256:9834876dcfb0"
 
 
-class Ranks:
+class Ranks(NodeProcesses):
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.plan = builders.plan("triangle")
         for node in self.plan["nodes"].values():
             node["mgmt_ip"] = "127.0.0.1"
         self.profile = builders.profile() | {"rendezvous_s": 40, "thresholds": {}}
         self.nccl = {"sizes_bytes": [4096], "iterations": 1, "warmup": 1, "repeats": 2, "timeout_s": 60}
-        self.processes: dict[str, subprocess.Popen[str]] = {}
         for node in NODES:
             for part in ("bin", "proc", "tmp", "dev/infiniband"):
                 (folder / node / part).mkdir(parents=True)
@@ -92,25 +91,6 @@ class Ranks:
     def docker_calls(self, node: str) -> list[list[str]]:
         calls = self.folder / node / "calls"
         return [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
-
-    def leftovers(self) -> list[int]:
-        """Processes of these nodes that are still alive."""
-        alive = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and str(self.folder).encode() in (entry / "cmdline").read_bytes():
-                    alive.append(int(entry.name))
-            except OSError:
-                continue
-        return alive
-
-    def end(self) -> None:
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
-        for pid in self.leftovers():
-            os.kill(pid, signal.SIGKILL)
 
 
 def _free_port() -> int:

@@ -18,7 +18,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.contracts import Nccl
 from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
 from ansible_collections.gb10.cluster.plugins.module_utils.measure import nccl
 from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl_runtime import Docker, Venv
-from ansible_collections.gb10.cluster.plugins.module_utils.verdict.shape import fits
+from ansible_collections.gb10.cluster.plugins.module_utils.shape import fits
 from ansible_collections.gb10.cluster.tests.unit import builders
 from ansible_collections.gb10.cluster.tests.unit.module_utils.measure.nccl_ranks import (
     IMAGE_ID,
@@ -110,7 +110,7 @@ def test_the_log_of_the_rank_is_read_and_a_missing_one_is_empty(ranks: Ranks) ->
     assert {each["crosses_domain"] for each in log["overrides"]} == {False}
     assert log["env"]["NCCL_IB_MERGE_NICS"] == "0"
     assert not [name for name in log["env"] if name.startswith("NCCL_DEBUG")]
-    assert True in [each["crosses_domain"] for each in results["spark2"]["log"]["overrides"]]
+    assert any(each["crosses_domain"] for each in results["spark2"]["log"]["overrides"])
     missing = results["spark3"]["log"]
     assert (missing["transports"], missing["queue_pairs"], missing["lines"]) == ({}, [], 0)
 

@@ -7,13 +7,14 @@ import typing as t
 
 import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.checks import CHECKS
-from ansible_collections.gb10.cluster.plugins.module_utils.verdict.judge import evaluate
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.judge import evaluate, judge
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.limits import Bands, ProfileError, parse_limit
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.profiles import parsed_limits
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.records import is_root
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.signatures import SIGNATURES, classify
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import views
 from ansible_collections.gb10.cluster.tests.unit import builders
-from ansible_collections.gb10.cluster.tests.unit.builders import LAB, direction_of, set_bandwidth
+from ansible_collections.gb10.cluster.tests.unit.builders import LAB, direction_of, half_of, set_bandwidth
 
 
 def gb10_bands(check: str) -> Bands:
@@ -31,9 +32,8 @@ def gb10_bands(check: str) -> Bands:
         (25.0, True, "direct", "cx7-init-clamp"),
         (13.3, False, "triangle", None),  # both bad is the path
         (13.3, None, "triangle", None),
-        (52.0, True, "triangle", "pcie-x2"),
-        (96.0, True, "triangle", "mtu-1500"),
-        (70.0, True, "triangle", None),
+        (52.0, True, "triangle", None),  # two PCIe lanes: N03
+        (96.0, True, "triangle", None),  # packets of 1500 bytes: P01
         (111.8, True, "triangle", None),
     ],
 )
@@ -89,11 +89,11 @@ def test_a_profile_without_bands_names_none() -> None:
         ({"bands": {}}, "must map"),
         ({"bands": [1, 2]}, "must map"),
         ({"bands": {"gremlins": [1, 2]}}, "no signature gremlins"),
-        ({"bands": {"pcie-x2": [45]}}, "must be"),
-        ({"bands": {"pcie-x2": 45}}, "must be"),
-        ({"bands": {"pcie-x2": [60, 45]}}, "60 is above 45"),
-        ({"bands": {"pcie-x2": ["a", 45]}}, "lowest must be a number"),
-        ({"bands": {"pcie-x2": [45, 60]}, "max": 3}, "unknown key max"),
+        ({"bands": {"one-half": [45]}}, "must be"),
+        ({"bands": {"one-half": 45}}, "must be"),
+        ({"bands": {"one-half": [60, 45]}}, "60 is above 45"),
+        ({"bands": {"one-half": ["a", 45]}}, "lowest must be a number"),
+        ({"bands": {"one-half": [45, 60]}, "max": 3}, "unknown key max"),
     ],
 )
 def test_bands_that_mean_nothing_are_refused(raw: dict[str, t.Any], says: str) -> None:
@@ -102,6 +102,19 @@ def test_bands_that_mean_nothing_are_refused(raw: dict[str, t.Any], says: str) -
 
 
 def test_bands_overlap_in_the_order_of_the_profile() -> None:
-    bands = Bands({"pcie-x2": (40, 60), "cx7-init-clamp": (8, 50)})
-    assert bands.around(45) == ["pcie-x2", "cx7-init-clamp"]
+    bands = Bands({"one-half": (40, 60), "cx7-init-clamp": (8, 50)})
+    assert bands.around(45) == ["one-half", "cx7-init-clamp"]
     assert dataclasses.replace(bands, bands={}).around(45) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "signature"), [({"current_width": 2}, "pcie-lanes"), ({"current_speed_gts": 2.5}, "pcie-speed")]
+)
+def test_a_narrow_pcie_link_is_the_finding_and_not_the_bandwidth_it_leaves(found: t.Any, signature: str) -> None:
+    reading = builders.healthy_reading(builders.plan())
+    t.cast("t.Any", half_of(reading, "spark1", "p0", "a")["pcie"]).update(found)
+    path = reading.plan["paths"][0]["id"]
+    set_bandwidth(reading, path, 52.0)
+    records = judge(reading, "run")
+    roots = [record for record in records if is_root(record)]
+    assert [(record["check"], record["signature"]) for record in roots] == [("N03", signature)]
