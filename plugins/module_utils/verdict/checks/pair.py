@@ -15,6 +15,7 @@ from ..limits import AtLeast, AtMost, Bands, Equals, Limits
 from ..outcome import Grade, Outcome, failed, graded, passed, unknown
 from ..registry import check
 from ..signatures import classify
+from ..spread import spread_of
 from ..views import DirectionView, PairView, judged_runs
 
 _PASSIVE = ("N00", "N02", "N05", "L01", "L02", "L04", "L05", "L06", "L09")
@@ -129,7 +130,7 @@ def bandwidth(way: DirectionView, limits: Limits) -> Outcome:
     if other:
         return unknown(other, remedy=again, measured={"runs": values})
     median = statistics.median(values)
-    spread = _spread(values)
+    spread = spread_of(values)
     reference = way.reading.median_gbps
     measured = {"bw_gbps": median, "min_gbps": min(values), "spread": round(spread, 3), "runs": values}
     threshold = limit.shown(reference) | {"spread": spread_limit.max}
@@ -172,12 +173,6 @@ def _not_as_the_profile_says(runs: t.Sequence[BandwidthRun], settings: Bandwidth
     if any((run["qps"], run["size_bytes"]) != (settings["qps"], settings["size_bytes"]) for run in runs):
         return f"not measured with {settings['qps']} queue pairs and {settings['size_bytes']} bytes as the profile says"
     return None
-
-
-def _spread(values: t.Sequence[float]) -> float:
-    """As a part of the median."""
-    median = statistics.median(values)
-    return (max(values) - min(values)) / median if median > 0 else 0.0
 
 
 def _restart(way: DirectionView | PairView) -> list[str]:
@@ -257,7 +252,7 @@ class _Sum:
             "halves_gbps": list(self.medians),
             "alone_gbps": self.alone,
             "min_gbps": round(min(self.runs), 3),
-            "spread": round(_spread(self.runs), 3),
+            "spread": round(spread_of(self.runs), 3),
             "runs": [self.half_a, self.half_b],
         }
 
@@ -291,7 +286,7 @@ def _doubt_of_sum(found: _Sum, limits: Limits) -> str | None:
         return f"{found.gbps:.4g} Gb/s is more than a cable carries: the halves were not measured at the same time"
     if limits.find(AtLeast, "share") and found.alone is None:
         return "what each half carries alone is not known"
-    spread = _spread(found.runs)
+    spread = spread_of(found.runs)
     hopeless = limits.get(AtLeast, "sum_gbps").grade(max(found.runs)) == "fail"
     if limits.get(AtMost, "spread").grade(spread) == "fail" and not hopeless:
         return f"the runs differ by {spread:.0%} ({min(found.runs):.4g} to {max(found.runs):.4g} Gb/s)"
