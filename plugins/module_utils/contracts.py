@@ -587,4 +587,5 @@ class Profile(t.TypedDict):
     command_timeout_s: int
     required: list[str]  # check ids: anything but pass refuses
     observe: list[str]  # recorded and shown, never refuses
+    required_with_nccl: t.NotRequired[list[str]]  # required when NCCL was to be measured, else only observed
     thresholds: dict[str, dict[str, t.Any]]

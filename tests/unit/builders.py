@@ -15,6 +15,9 @@ from ansible_collections.gb10.cluster.plugins.module_utils.contracts import (
     HalfFacts,
     HalfPlan,
     LatencyRun,
+    NcclConnection,
+    NcclMeasurement,
+    NcclRun,
     Neighbour,
     NodeFacts,
     Pair,
@@ -105,8 +108,13 @@ def healthy_reading(plan: Plan, profile_name: str = GB10, **changes: t.Any) -> R
         "facts": facts,
         "discoveries": healthy_discoveries(plan),
         "measurements": measurements,
+        "nccl": None if lab else healthy_nccl(plan, thresholds),
     }
     return Reading(**copy.deepcopy(inputs | changes))
+
+
+def healthy_nccl(plan: Plan, profile: Profile) -> dict[str, NcclMeasurement]:
+    return {name: _nccl(plan, profile, name) for name in plan["nodes"]}
 
 
 def half_of(reading: Reading, node: str, cage: str, half: str) -> HalfFacts:
@@ -429,3 +437,101 @@ def _pair_served(profile: Profile, half_a: PathWay, half_b: PathWay) -> PairServ
 
 def _bytes(runs: t.Sequence[BandwidthRun]) -> int:
     return sum(run["iterations"] * run["size_bytes"] for run in runs)
+
+
+# --- what NCCL did ---
+
+GATHERED = 2_000_000_000
+
+
+def _nccl(plan: Plan, profile: Profile, name: str) -> NcclMeasurement:
+    """A rank of a ring: it sends on its first cage and receives on its last."""
+    halves = plan["nodes"][name]["halves"]
+    sending = [half for half in halves if half["cage"] == halves[0]["cage"]]
+    receiving = [half for half in halves if half["cage"] == halves[-1]["cage"]]
+    connections: list[NcclConnection] = [
+        {
+            "device": half["rdma"],
+            "port": 1,
+            "mtu_bytes": 4096,
+            "gid_index": 3,
+            "ipv4": half["ipv4"],
+            "queue_pairs": 2,
+        }
+        for half in sending
+    ]
+    return {
+        "schema": "1",
+        "node": name,
+        "rank": plan["nodes"][name]["rank"],
+        "world_size": len(plan["nodes"]),
+        "profile": profile["name"],
+        "harness": "torch",
+        "runtime": {"kind": "docker", "image": "vllm:1", "image_id": "sha256:98", "python": "python3"},
+        "torch": "2.11.0+cu130",
+        "library": {
+            "version": "2.30.7",
+            "headers": "2.30.7",
+            "path": "/usr/local/lib/python3.12/dist-packages/nvidia/nccl/lib/libnccl.so.2",
+            "build_id": "a7f420a1c09e4f3d",
+            "size_bytes": 219000000,
+            "subnet_aware_routing": True,
+            "others": [],
+        },
+        "runs": _nccl_runs(profile, len(plan["nodes"])),
+        "left_out": [],
+        "tx_bytes": {half["rdma"]: GATHERED if half in sending else 5000 for half in halves},
+        "rx_bytes": {half["rdma"]: GATHERED if half in receiving else 5000 for half in halves},
+        "log": {
+            "version": "2.30.7+cuda13.3",
+            "init_complete": True,
+            "networks": ["IB"],
+            "plugins": ["IB"],
+            "external_plugins": [],
+            "transports": {"NET/IB": 8},
+            "hcas": [],
+            "merged_devices": [],
+            "bootstrap": {"name": plan["nodes"][name]["mgmt_netdev"], "address": plan["nodes"][name]["mgmt_ip"]},
+            "queue_pairs": [
+                {
+                    "device": half["rdma"],
+                    "sender": 2 if half in sending else 0,
+                    "receiver": 2 if half in receiving else 0,
+                    "undirected": 0,
+                }
+                for half in halves
+            ],
+            "connections": connections,
+            "overrides": [],
+            "findings": [],
+            "env": {},
+            "void": False,
+            "folded": False,
+            "lines": 56,
+            "sha256": "b" * 64,
+        },
+        "failure": None,
+        "skipped": None,
+        "duration_s": 24.1,
+    }
+
+
+def _nccl_runs(profile: Profile, ranks: int) -> list[NcclRun]:
+    """Three healthy ranks gather 64 MiB at 5.8 GB/s, two at 9.4. A warm-up is slow, a larger size is faster."""
+    settings = profile["nccl"]
+    at_64_mib = {2: 9.4}.get(ranks, 5.8)
+    return [
+        {
+            "collective": collective,
+            "size_bytes": size - size % (16 * max(ranks, 1)),
+            "warmup": number < settings["warmup"],
+            "iterations": settings["iterations"],
+            "seconds": 0.0077,
+            "algbw_gbs": 8.7,
+            "busbw_gbs": (at_64_mib if size < 1 << 28 else 15.0) * (0.25 if number < settings["warmup"] else 1),
+            "wrong": 0,
+        }
+        for size in settings["sizes_bytes"]
+        for collective in ("all_gather", "all_reduce")
+        for number in range(settings["warmup"] + settings["repeats"])
+    ]

@@ -27,8 +27,8 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
     failing = [path["id"] for path in plan["paths"] if any(concerns(record, path) for record in symptoms)]
     passing = [path["id"] for path in plan["paths"] if path["id"] not in failing and _proven(path, records)]
     isolation = isolate(plan, failing, passing)
-    # Nodes that could not be compared do not differ.
-    accused = [record for record in plain if record["level"] != "cluster" or record["outcome"] == "fail"]
+    # Nodes that could not be compared do not differ, and a collective that fails accuses none of its ranks.
+    accused = [record for record in plain if record["level"] != "cluster" or _differ(record)]
     suspects = list(dict.fromkeys(_suspect(record) for record in accused))
     suspects += [_together(explanation) for explanation in isolation.explanations[:_SHOWN_ALTERNATIVES]]
     at_once = [record for record in roots if is_of_both_halves(record) and not _explained(record, plan, failing)]
@@ -50,6 +50,10 @@ def explains_itself(record: CheckRecord) -> bool:
     if record["level"] in ("node", "cluster"):
         return True
     return record["level"] == "half-link" and record["cause"] in ("configuration", "software")
+
+
+def _differ(record: CheckRecord) -> bool:
+    return record["outcome"] == "fail" and "nodes" in record["subject"]
 
 
 def _explained(record: CheckRecord, plan: Plan, failing: t.Collection[str]) -> bool:

@@ -13,11 +13,11 @@ import graphlib
 import typing as t
 from dataclasses import replace
 
-from ..contracts import SCHEMA, CheckRecord
-from ..shape import answers
+from ..contracts import SCHEMA, CheckRecord, Failure
+from ..shape import answers, fits
 from .checks import CHECKS, Check, catalogue
 from .limits import Limits
-from .outcome import BLOCKED, CHECK_MODE, Outcome, skipped, unknown
+from .outcome import BLOCKED, CHECK_MODE, NOT_ASKED, Outcome, skipped, unknown
 from .profiles import parsed_limits
 from .registry import Scope
 from .views import ClusterView, Reading, View, views
@@ -34,12 +34,13 @@ _READ_WITH = {
     "packages": "dpkg-query",
 }
 
-_SCOPES: tuple[Scope, ...] = ("node", "half", "cage", "direction", "pair", "cluster")
+_SCOPES: tuple[Scope, ...] = ("node", "rank", "half", "cage", "direction", "pair", "cluster", "collective")
+_OF_NCCL = ("rank", "ranks")  # sources that are there only when NCCL was to be measured
 
 
 def judge(reading: Reading, run_id: str, only: t.Collection[str] | None = None) -> list[CheckRecord]:
     """The records of all checks of the profile, or of some, in the order of the catalogue."""
-    required = set(reading.profile["required"])
+    required = set(reading.required)
     limits = parsed_limits(reading.profile)
     chosen = [check for check in catalogue() if check.id in limits and (only is None or check.id in only)]
     judged: Judged = {}
@@ -52,7 +53,7 @@ def judge(reading: Reading, run_id: str, only: t.Collection[str] | None = None) 
             labels[key] = f"{check.id} {view.label}"
             outcome = evaluate(check, view, limits[check.id])
             blocker = _blocker(check, view, outcome, judged, required)
-            if blocker is not None and outcome.signature != CHECK_MODE:
+            if blocker is not None and outcome.signature not in (CHECK_MODE, NOT_ASKED):
                 roots[key] = roots.get(blocker, labels[blocker])
                 outcome = _blocked(outcome, roots[key])
             judged[key] = outcome
@@ -72,7 +73,8 @@ def evaluate(check: Check, view: View, limits: Limits) -> Outcome:
         root, *path = need.split(".")
         value, shape = sources[root]
         if not answers(value, shape, path):
-            return unknown(_gap(view, root, path))
+            asked = root not in _OF_NCCL or view.reading.nccl is not None
+            return unknown(_gap(view, root, path), signature=None if asked else NOT_ASKED)
     try:
         return check.judge(view, limits)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -80,12 +82,12 @@ def evaluate(check: Check, view: View, limits: Limits) -> Outcome:
 
 
 def cluster_outcomes(reading: Reading, nodes: t.Sequence[str]) -> list[Outcome]:
-    """The required checks of the cluster, asked of some of its nodes."""
+    """The required comparisons of the cluster, asked of some of its nodes."""
     limits = parsed_limits(reading.profile)
     view = ClusterView(reading, tuple(nodes))
     return [
         evaluate(CHECKS[check_id], view, limits[check_id])
-        for check_id in reading.profile["required"]
+        for check_id in reading.required
         if CHECKS[check_id].scope == "cluster"
     ]
 
@@ -98,6 +100,8 @@ def _gap(view: View, root: str, path: list[str]) -> str:
     tool = _READ_WITH.get(path[0]) if path else None
     problems = value.get("problems") if isinstance(value, dict) else None
     said = [str(problem) for problem in problems or [] if tool and f"`{tool}" in str(problem)]
+    failure = value.get("failure") if isinstance(value, dict) and root in _OF_NCCL else None
+    said += [f"{failure['stage']}: {failure['message']}"] if failure and fits(failure, Failure) else []
     return f"{'.'.join(path)} is not known" + (f": {said[0]}" if said else "")
 
 

@@ -15,6 +15,7 @@ Grade = t.Literal["pass", "degraded", "fail"]
 # Marks of outcomes that are not findings of their own.
 BLOCKED = "blocked"
 CHECK_MODE = "check-mode"
+NOT_ASKED = "not-asked"  # nobody asked for this measurement
 
 
 def no_evidence() -> Evidence:

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import itertools
 
+from .checks import CHECKS
 from .judge import cluster_outcomes
-from .records import Records, concerns, path_nodes, refuses
+from .records import Records, concerns, is_root, path_nodes, refuses
+from .registry import Scope
 from .views import Reading
 
 
 def valid_pools(reading: Reading, records: Records) -> list[list[str]]:
-    """Every set of nodes whose node checks and paths all pass, the largest first."""
+    """Every set of nodes against which nothing was found, the largest first.
+
+    What NCCL did wrong on a node leaves that node alone as it is. A collective over all nodes that fails says nothing
+    about fewer of them; those are measured when they are the plan.
+    """
     nodes = list(reading.plan["nodes"])
     refused = [record for record in records if refuses(record)]
-    bad = {record["subject"]["node"] for record in refused if set(record["subject"]) == {"node"}}
+    bad, alone = _with_findings(refused, "node"), _with_findings(list(filter(is_root, refused)), "rank")
     broken = {
         frozenset(path_nodes(path))
         for path in reading.plan["paths"]
@@ -28,6 +34,13 @@ def valid_pools(reading: Reading, records: Records) -> list[list[str]]:
         list(pool)
         for size in range(len(good), 0, -1)
         for pool in itertools.combinations(good, size)
-        if all(frozenset(pair) in joined for pair in itertools.combinations(pool, 2))
+        if not (refused and len(pool) == len(nodes) > 1)
+        and (len(pool) == 1 or alone.isdisjoint(pool))
+        and all(frozenset(pair) in joined for pair in itertools.combinations(pool, 2))
         and all(outcome.name == "pass" for outcome in cluster_outcomes(reading, pool))
     ]
+
+
+def _with_findings(records: Records, scope: Scope) -> set[str]:
+    """The nodes that these records of one scope are about."""
+    return {record["subject"]["node"] for record in records if CHECKS[record["check"]].scope == scope}

@@ -15,6 +15,7 @@ from .limits import Limit, Limits, ProfileError, parse_limit
 # Nothing is admitted without a node that answers and a measured fabric: passive checks cannot see a throttled NIC
 # (health-checks 2.4).
 INDISPENSABLE = ("N00", "P01", "P02")
+_LISTS = ("required", "observe", "required_with_nccl")
 
 
 def validated(raw: t.Any) -> Profile:
@@ -37,7 +38,7 @@ def validated(raw: t.Any) -> Profile:
 
 def parsed_limits(raw: t.Mapping[str, t.Any]) -> dict[str, Limits]:
     """The thresholds of every listed check."""
-    listed = [*raw["required"], *raw["observe"]]
+    listed = _listed(raw)
     thresholds = raw["thresholds"]
     if not isinstance(thresholds, dict):
         raise ProfileError(f"thresholds must map check ids to thresholds, found {thresholds!r}")
@@ -45,6 +46,10 @@ def parsed_limits(raw: t.Mapping[str, t.Any]) -> dict[str, Limits]:
         if check_id not in listed:
             raise ProfileError(f"thresholds.{check_id}: this check is neither required nor observed")
     return {check_id: Limits(_limits(check_id, thresholds.get(check_id, {}))) for check_id in listed}
+
+
+def _listed(raw: t.Mapping[str, t.Any]) -> list[str]:
+    return [check_id for key in _LISTS for check_id in raw.get(key, [])]
 
 
 def _limits(check_id: str, raw: t.Any) -> dict[str, Limit]:
@@ -64,8 +69,8 @@ def _limits(check_id: str, raw: t.Any) -> dict[str, Limit]:
 
 
 def _check_lists(raw: dict[str, t.Any]) -> None:
-    for key in ("required", "observe"):
-        ids = raw[key]
+    for key in _LISTS:
+        ids = raw.get(key, [])
         if not isinstance(ids, list):
             raise ProfileError(f"{key} must be a list of check ids, found {ids!r}")
         for check_id in ids:
@@ -73,7 +78,7 @@ def _check_lists(raw: dict[str, t.Any]) -> None:
                 raise ProfileError(
                     f"{key}: unknown check {check_id!r} (known: {' '.join(check.id for check in catalogue())})"
                 )
-    listed = [*raw["required"], *raw["observe"]]
+    listed = _listed(raw)
     twice = sorted({check_id for check_id in listed if listed.count(check_id) > 1})
     if twice:
         raise ProfileError(f"{', '.join(twice)}: listed twice; a check is either required or observed")

@@ -17,15 +17,17 @@ from ..contracts import Level
 from .limits import Limit, Limits
 from .outcome import Outcome
 
-Scope = t.Literal["node", "half", "cage", "direction", "pair", "cluster"]
+Scope = t.Literal["node", "rank", "half", "cage", "direction", "pair", "cluster", "collective"]
 
 LEVELS: dict[Scope, Level] = {
     "node": "node",
+    "rank": "node",
     "half": "half-link",
     "cage": "half-link",
     "direction": "pair",
     "pair": "pair",
     "cluster": "cluster",
+    "collective": "cluster",
 }
 
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from ..contracts import CheckRecord, Discovery, EvidenceFile, PathPlan, Plan, Verdict
 from .cabling import cabling_steps, cage_finding
 from .diagnosis import explains_itself
-from .outcome import BLOCKED, CHECK_MODE
+from .outcome import BLOCKED, CHECK_MODE, NOT_ASKED
 from .records import Records, concerns, is_of_both_halves, is_root, subject_key
 from .views import planned_cages
 from .wording import Line, Style, cleared, count, gbps, microseconds, paragraph, pools, suspect
 
 _STYLE: dict[str, Style] = {"pass": "good", "fail": "bad", "degraded": "warn", "unknown": "warn", "skipped": "warn"}
 _WORST_FIRST = ("fail", "unknown", "degraded", "skipped")
+_NCCL = ("N14", "C02", "C03", "C04", "C05", "C11")
 _NOTES = 4
 _ACTIONS = 4
 _REPAIR = "run site.yml"  # as remedies begin that need nobody's hands
@@ -105,7 +106,8 @@ def _table(evidence: EvidenceFile, width: int) -> list[Line]:
     for row in rows:
         cells = "".join(f"{cell:>10}" for cell in row.cells[:shown])
         lines.append(Line(f"  {row.name:<{column}}{cells}   {row.result}", row.style))
-    return [*lines, *_at_once(evidence["records"], 2 + column + 10 * shown, width)]
+    end = 2 + column + 10 * shown
+    return [*lines, *_at_once(evidence["records"], end, width), *_nccl(evidence["records"], end, width)]
 
 
 def _at_once(records: Records, column: int, width: int) -> list[Line]:
@@ -113,7 +115,7 @@ def _at_once(records: Records, column: int, width: int) -> list[Line]:
     mine = [record for record in records if is_of_both_halves(record)]
     if not mine:
         return []
-    result, style = _result_at_once(mine)
+    result, style = _summed_up(mine)
     values = " · ".join(gbps(record["measured"].get("sum_gbps")) for record in mine)
     left = f"  both halves at once, per link   {values}"
     if len(left) > column:
@@ -128,7 +130,34 @@ def _at_once(records: Records, column: int, width: int) -> list[Line]:
     ]
 
 
-def _result_at_once(mine: Records) -> tuple[str, Style]:
+def _nccl(records: Records, column: int, width: int) -> list[Line]:
+    """What NCCL reached over all nodes, and how; nothing where the profile does not ask for it."""
+    mine = [record for record in records if record["check"] in _NCCL]
+    collective = next((record for record in mine if record["check"] == "C04"), None)
+    if collective is None:
+        return []
+    result, style = _summed_up(mine)
+    if collective["signature"] == NOT_ASKED:
+        return [Line(f"{'  NCCL was not measured':<{column}}   {result}", style)]
+    measured = collective["measured"]
+    size = measured.get("size_bytes")
+    title = f"  NCCL all_gather {size // (1024 * 1024)} MiB, {measured['ranks']} ranks" if size else "  NCCL all_gather"
+    value = f"{measured['busbw_gbs']:.3g} GB/s busbw{_rails(mine)}" if "busbw_gbs" in measured else "-"
+    left = f"{title}   {value}"
+    line = f"{left:<{column}}   {result}"
+    if len(line) <= width and len(left) <= column:
+        return [Line(line, style)]
+    return [Line(f"{title:<{column}}   {result}", style), Line(f"    {value}", style)]
+
+
+def _rails(mine: Records) -> str:
+    """On how many halves of the node that used the fewest, when all of them went over one network."""
+    networks = {name for record in mine if record["check"] == "C02" for name in record["measured"].get("networks", [])}
+    rails = [record["measured"].get("rails", 0) for record in mine if record["check"] == "C03"]
+    return f", {'/'.join(sorted(networks))} on {count(min(rails), 'rail')}" if networks and rails else ""
+
+
+def _summed_up(mine: Records) -> tuple[str, Style]:
     """One word for all of them; the rows above and the notes below say more."""
     signatures = {record["signature"] for record in mine}
     if any(is_root(record) for record in mine):
@@ -172,13 +201,19 @@ def _result(mine: Records) -> tuple[str, Style]:
 
 
 def _notes(records: Records, width: int) -> list[Line]:
-    noted = [record for record in records if not record["required"] and record["outcome"] not in ("pass", "skipped")]
+    noted = [record for record in records if _is_noted(record)]
     lines = []
     for record in noted[:_NOTES]:
         lines += paragraph("noted", f"{_about(record)}: {record['message']}", width, "warn")
     if len(noted) > _NOTES:
         lines += paragraph("", f"and {len(noted) - _NOTES} more in the evidence", width, "warn")
     return [Line(""), *lines] if lines else []
+
+
+def _is_noted(record: CheckRecord) -> bool:
+    """What nobody asked for has its line in the table."""
+    observed = not record["required"] and record["outcome"] not in ("pass", "skipped")
+    return observed and record["signature"] != NOT_ASKED
 
 
 # --- the end ---

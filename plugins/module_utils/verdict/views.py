@@ -21,6 +21,7 @@ from ..contracts import (
     Discovery,
     HalfFacts,
     HalfPlan,
+    NcclMeasurement,
     NodeFacts,
     Pair,
     PairServed,
@@ -44,7 +45,14 @@ class Reading:
     facts: t.Mapping[str, NodeFacts]
     discoveries: t.Mapping[str, Discovery]
     measurements: t.Mapping[str, RdmaMeasurement]
+    nccl: t.Mapping[str, NcclMeasurement] | None = None  # None: NCCL was not to be measured
     check_mode: bool = False
+
+    @property
+    def required(self) -> list[str]:
+        """The checks that refuse."""
+        with_nccl = [] if self.nccl is None else self.profile.get("required_with_nccl", [])
+        return [*self.profile["required"], *with_nccl]
 
     def half_facts(self, node: str, netdev: str) -> HalfFacts | None:
         halves = _get(self.facts.get(node), "halves")
@@ -62,6 +70,23 @@ class Reading:
             return f"{node} measured nothing: {measurement['skipped']}"
         if (measurement.get("node"), measurement.get("profile")) != (node, self.profile["name"]):
             return f"the measurement of {node} is of another node or by another profile"
+        return None
+
+    def rank(self, node: str) -> NcclMeasurement | None:
+        """What the rank of a node measured, when it did, and did so for this plan and this profile."""
+        return None if self.nccl is None or self.why_no_rank(node) else self.nccl[node]
+
+    def why_no_rank(self, node: str) -> str | None:
+        if self.nccl is None:
+            return "NCCL was not measured: no image or virtual environment that will serve was named"
+        measurement: t.Any = self.nccl.get(node)
+        if not isinstance(measurement, dict):
+            return f"{node} sent no NCCL measurement"
+        if measurement.get("skipped") is not None:
+            return f"{node} did not measure NCCL: {measurement['skipped']}"
+        planned = (node, self.profile["name"], self.plan["nodes"][node]["rank"], len(self.plan["nodes"]))
+        if tuple(map(measurement.get, ("node", "profile", "rank", "world_size"))) != planned:
+            return f"the NCCL measurement of {node} is of another node or plan, or by another profile"
         return None
 
     @functools.cached_property
@@ -446,14 +471,114 @@ class ClusterView(View):
     def members(self) -> list[NodeFacts]:
         return [self.reading.facts[node] for node in self.nodes]
 
+    @property
+    def ranks(self) -> list[NcclMeasurement]:
+        return [rank for rank in _ranks(self.reading, self.nodes) if rank is not None]
+
     def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
-        return {"members": ([self.reading.facts.get(node) for node in self.nodes], list[NodeFacts])}
+        return {
+            "members": ([self.reading.facts.get(node) for node in self.nodes], list[NodeFacts]),
+            "ranks": (_ranks(self.reading, self.nodes), list[NcclMeasurement]),
+        }
 
     def absence(self, source: str) -> str:
+        if source == "ranks":
+            return _absent_rank(self.reading, self.nodes)
         return "not every node reported its facts"
 
     def related(self, scope: Scope) -> list[str]:
-        return list(self.nodes) if scope == "node" else []
+        return list(self.nodes) if scope in ("node", "rank") else []
+
+    @property
+    def pieces(self) -> list[str]:
+        return [self.key, *self.nodes]
+
+
+@dataclass(frozen=True)
+class RankView(View):
+    """One rank of the collectives that NCCL ran over all nodes: what a node has beside others only."""
+
+    node: str
+
+    @property
+    def key(self) -> str:
+        return self.node
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"node": self.node}
+
+    @property
+    def planned(self) -> list[HalfPlan]:
+        return self.reading.plan["nodes"][self.node]["halves"]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The NCCL environment that the plan gives the node."""
+        return self.reading.plan["nccl_env"].get(self.node, {})
+
+    @property
+    def rank(self) -> NcclMeasurement:
+        rank = self.reading.rank(self.node)
+        if rank is None:
+            raise KeyError(self.node)
+        return rank
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        return {"rank": (self.reading.rank(self.node), NcclMeasurement)}
+
+    def absence(self, source: str) -> str:
+        return _absent_rank(self.reading, [self.node])
+
+    def related(self, scope: Scope) -> list[str]:
+        if scope == "direction":
+            ways = t.cast("t.Iterator[DirectionView]", views("direction", self.reading))
+            return [way.key for way in ways if self.node in (way.sender["node"], way.receiver["node"])]
+        if scope == "collective":
+            return [CollectiveView(self.reading).key]
+        return [self.node] if scope in ("node", "rank") else []
+
+    def far_nodes(self) -> list[str]:
+        return [node for node in self.reading.plan["nodes"] if node != self.node]
+
+    @property
+    def pieces(self) -> list[str]:
+        """A rank that waits for another in vain knows nothing either."""
+        return [self.node, *self.far_nodes(), CollectiveView(self.reading).key]
+
+
+@dataclass(frozen=True)
+class CollectiveView(View):
+    """What all ranks did together."""
+
+    @property
+    def nodes(self) -> list[str]:
+        return list(self.reading.plan["nodes"])
+
+    @property
+    def key(self) -> str:
+        return "+".join(self.nodes)
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"ranks": " ".join(self.nodes)}
+
+    @property
+    def ranks(self) -> list[NcclMeasurement]:
+        return [rank for rank in _ranks(self.reading, self.nodes) if rank is not None]
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        return {"ranks": (_ranks(self.reading, self.nodes), list[NcclMeasurement])}
+
+    def absence(self, source: str) -> str:
+        return _absent_rank(self.reading, self.nodes)
+
+    def related(self, scope: Scope) -> list[str]:
+        return [view.key for view in views(scope, self.reading)]
+
+    @property
+    def pieces(self) -> list[str]:
+        return [self.key, *self.nodes]
 
 
 def views(scope: Scope, reading: Reading) -> t.Iterator[View]:
@@ -461,6 +586,8 @@ def views(scope: Scope, reading: Reading) -> t.Iterator[View]:
     plan = reading.plan
     if scope == "node":
         yield from (NodeView(reading, node) for node in plan["nodes"])
+    elif scope == "rank":
+        yield from (RankView(reading, node) for node in plan["nodes"] if len(plan["nodes"]) > 1)
     elif scope == "half":
         yield from (HalfView(reading, node, half) for node, entry in plan["nodes"].items() for half in entry["halves"])
     elif scope == "cage":
@@ -473,8 +600,19 @@ def views(scope: Scope, reading: Reading) -> t.Iterator[View]:
     elif scope == "pair":
         for half_a, half_b in both_halves(plan):
             yield PairView(reading, (DirectionView(reading, *half_a), DirectionView(reading, *half_b)))
-    else:
+    elif scope == "cluster":
         yield ClusterView(reading, tuple(plan["nodes"]))
+    else:
+        yield CollectiveView(reading)
+
+
+def _ranks(reading: Reading, nodes: t.Sequence[str]) -> list[NcclMeasurement | None]:
+    """The ranks of these nodes. One node alone has none."""
+    return [reading.rank(node) for node in nodes] if len(nodes) > 1 else []
+
+
+def _absent_rank(reading: Reading, nodes: t.Sequence[str]) -> str:
+    return next(filter(None, map(reading.why_no_rank, nodes)), "not every node reported its rank")
 
 
 def planned_cages(plan: Plan) -> list[tuple[str, Cage]]:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ..registry import CHECKS, Check, catalogue
-from . import cage, cluster, half_link, node, pair
+from . import cage, cluster, half_link, nccl, nccl_library, node, pair
 
-__all__ = ["CHECKS", "Check", "cage", "catalogue", "cluster", "half_link", "node", "pair"]
+__all__ = ["CHECKS", "Check", "cage", "catalogue", "cluster", "half_link", "nccl", "nccl_library", "node", "pair"]

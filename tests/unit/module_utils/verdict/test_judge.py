@@ -33,7 +33,7 @@ def mutations(profile_name: str) -> list[t.Any]:
     profile = builders.profile(profile_name)
     return [
         pytest.param(profile_name, check_id, need, id=f"{profile_name.split('-')[0]}/{check_id}/{need}")
-        for check_id in profile["required"]
+        for check_id in [*profile["required"], *profile.get("required_with_nccl", [])]
         for need in CHECKS[check_id].needs
     ]
 
@@ -87,9 +87,11 @@ def test_a_required_input_that_is_missing_or_garbled_never_admits(profile_name, 
 
 
 @pytest.mark.parametrize("name", PROFILES)
-@pytest.mark.parametrize("kind", ["facts", "discoveries", "measurements"])
+@pytest.mark.parametrize("kind", ["facts", "discoveries", "measurements", "nccl"])
 @pytest.mark.parametrize("value", [None, "garbage", [], {}, {"node": "spark2"}, 7], ids=repr)
 def test_a_whole_record_that_is_missing_or_garbled_never_admits(name, kind, value):
+    if kind == "nccl" and name == LAB:
+        pytest.skip("there is no GPU in the lab")
     reading = builders.healthy_reading(builders.plan(), name)
     records = t.cast("dict[str, t.Any]", getattr(reading, kind))
     records["spark2"] = value
@@ -100,7 +102,7 @@ def test_a_whole_record_that_is_missing_or_garbled_never_admits(name, kind, valu
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_nothing_at_all_refuses_everything(name):
-    reading = builders.healthy_reading(builders.plan(), name, facts={}, discoveries={}, measurements={})
+    reading = builders.healthy_reading(builders.plan(), name, facts={}, discoveries={}, measurements={}, nccl={})
     verdict = decide(reading, "run")["verdict"]
     assert verdict["outcome"] == "refuse"
     assert verdict["valid_pools"] == []

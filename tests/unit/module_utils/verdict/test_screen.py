@@ -43,6 +43,7 @@ def test_admit():
           spark3 p0 a - p1 a spark1     111.9     111.9       1.6         0   pass
           spark3 p0 b - p1 b spark1     111.9     111.9       1.6         0   pass
           both halves at once, per link   195.8 · 195.8 · 195.8               pass
+          NCCL all_gather 64 MiB, 3 ranks   5.8 GB/s busbw, IB on 4 rails     pass
 
         ADMIT  spark1 spark2 spark3
         evidence evidence/run.json
@@ -70,7 +71,62 @@ def at_once(reading, width=100):
     """The lines of the table about both halves at once."""
     lines = screen(reading, width).splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("  both halves at once"))
+    after = next(number for number, line in enumerate(lines) if number > first and (not line or "NCCL" in line))
+    return lines[first:after]
+
+
+def of_nccl(reading, width=100):
+    """The line about NCCL, and what follows it in the table."""
+    lines = screen(reading, width).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("  NCCL"))
     return lines[first : lines.index("", first)]
+
+
+def test_nccl_that_is_slow_accuses_nobody():
+    reading = builders.healthy_reading(builders.plan())
+    for rank in reading.nccl.values():
+        for run in rank["runs"]:
+            run["busbw_gbs"] = 3.25
+    assert of_nccl(reading) == ["  NCCL all_gather 64 MiB, 3 ranks   3.25 GB/s busbw, IB on 4 rails    fail  C04"]
+    assert screen(reading).partition("REFUSE\n")[2] == drawn("""
+          because     C04: 3.25 GB/s, expected at least 5.2
+          do next     measure again, with nothing else running on any node
+          can serve   spark1+spark2, spark1+spark3, spark2+spark3, or each node alone; nothing was started
+        evidence evidence/run.json
+        """)
+
+
+def test_nccl_over_tcp_accuses_its_node_and_no_cable():
+    reading = builders.healthy_reading(builders.plan())
+    reading.nccl["spark2"]["log"].update(networks=["Socket"], transports={"NET/Socket": 8})
+    shown = screen(reading)
+    assert "because     C02 spark2: goes over TCP" in shown
+    assert "suspect     spark2\n" in shown
+    assert "can serve   spark1+spark3, or each node alone; nothing was started" in shown
+
+
+def test_nccl_that_nobody_asked_for_is_one_note():
+    reading = builders.healthy_reading(builders.plan(), nccl=None)
+    assert of_nccl(reading) == [f"{'  NCCL was not measured':<67}   noted"]
+    assert "ADMIT  spark1 spark2 spark3" in screen(reading)
+    assert "C02" not in screen(reading)
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 13.3)
+    assert of_nccl(reading) == [f"{'  NCCL was not measured':<67}   noted"]
+
+
+def test_nccl_that_was_asked_for_and_did_not_answer_refuses():
+    assert of_nccl(builders.healthy_reading(builders.plan(), nccl={}))[0].endswith("unknown  N14")
+
+
+def test_nccl_is_not_asked_for_in_the_lab():
+    assert "NCCL" not in screen(builders.healthy_reading(builders.plan(), LAB))
+
+
+def test_nccl_on_a_narrow_terminal():
+    assert of_nccl(builders.healthy_reading(builders.plan()), 60) == [
+        f"{'  NCCL all_gather 64 MiB, 3 ranks':<47}   pass",
+        "    5.8 GB/s busbw, IB on 4 rails",
+    ]
 
 
 def test_both_halves_at_once_that_fail():
@@ -185,6 +241,7 @@ def test_check_mode():
           spark1 p0 a - p1 a spark2         -         -         -         -   not measured
           spark1 p0 b - p1 b spark2         -         -         -         -   not measured
           both halves at once, per link   -                                   not measured
+          NCCL all_gather   -                                                 not measured
 
         WOULD NOT ADMIT  check mode measures nothing
           do next     run without --check to measure
