@@ -36,6 +36,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "facts": {"type": "dict", "default": {}},
     "discoveries": {"type": "dict", "default": {}},
     "measurements": {"type": "dict", "default": {}},
+    "nccl": {"type": "dict"},
     "evidence_dir": {"type": "path", "default": "evidence"},
     "enforce": {"type": "bool", "default": True},
 }
@@ -96,6 +97,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             facts=arguments["facts"],
             discoveries=arguments["discoveries"],
             measurements=arguments["measurements"],
+            nccl=arguments["nccl"],
             check_mode=check_mode,
         )
         evidence = decide(reading, run_id=datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))

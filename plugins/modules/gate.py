@@ -64,6 +64,13 @@ options:
     description: For each node, what M(gb10.cluster.rdma_probe) returned as C(measurement).
     type: dict
     default: {}
+  nccl:
+    description:
+      - For each node, what M(gb10.cluster.nccl_probe) returned as C(measurement).
+      - When given, even empty, the C(required_with_nccl) checks of O(profile) are required, and a node that is missing
+        refuses. Without it they are recorded as V(unknown) and only observed, and the screen says that NCCL was not
+        measured.
+    type: dict
   evidence_dir:
     description: Folder on the controller. A relative one is meant from where C(ansible-playbook) was started.
     type: path
@@ -75,6 +82,7 @@ options:
 seealso:
   - module: gb10.cluster.node_facts
   - module: gb10.cluster.rdma_probe
+  - module: gb10.cluster.nccl_probe
   - module: gb10.cluster.fabric_links
 """
 

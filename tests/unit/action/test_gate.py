@@ -85,7 +85,9 @@ def test_the_evidence_has_the_shape_of_the_contract(healthy, tmp_path):
 def test_the_result_is_short_unless_asked_for(healthy):
     result, _shown = run(healthy)
     assert "records" not in result
-    assert result["counts"] == {"pass": len(run(healthy, verbosity=3)[0]["records"])}
+    records = run(healthy, verbosity=3)[0]["records"]
+    # What NCCL did was not asked for.
+    assert result["counts"] == {"pass": len(records) - 12, "unknown": 12}
 
 
 @pytest.fixture
@@ -93,6 +95,22 @@ def slow(healthy):
     reading = builders.healthy_reading(builders.plan())
     set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 13.3)
     return healthy | {"measurements": reading.measurements}
+
+
+def test_nccl_that_was_not_asked_for_is_noted(healthy):
+    result, shown = run(healthy)
+    assert result["verdict"]["outcome"] == "admit"
+    assert "NCCL was not measured" in shown
+
+
+def test_nccl_is_judged_where_it_was_asked_for(healthy):
+    ranks = builders.healthy_nccl(healthy["plan"], healthy["profile"])
+    result, shown = run(healthy | {"nccl": ranks})
+    assert result["verdict"]["outcome"] == "admit"
+    assert "5.8 GB/s busbw, IB on 4 rails" in shown
+    result, _shown = run(healthy | {"nccl": {}})
+    assert result["failed"]
+    assert result["verdict"]["blocked_by"] == ["N14 spark1", "N14 spark2", "N14 spark3"]
 
 
 def test_refuses_and_fails(slow, tmp_path):
