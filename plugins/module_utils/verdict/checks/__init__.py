@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from ..registry import CHECKS, Check, catalogue
-from . import cage, cluster, half_link, nccl, nccl_library, node, pair
+from . import cage, cluster, half_link, nccl, nccl_collective, nccl_library, node, pair
 
-__all__ = ["CHECKS", "Check", "cage", "catalogue", "cluster", "half_link", "nccl", "nccl_library", "node", "pair"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "cage",
+    "catalogue",
+    "cluster",
+    "half_link",
+    "nccl",
+    "nccl_collective",
+    "nccl_library",
+    "node",
+    "pair",
+]
