@@ -351,8 +351,8 @@ def busy(reading: Reading) -> None:
 def dead_path(reading: Reading) -> None:
     """A cable without carrier; NCCL does not come up."""
     half_of(reading, "spark1", "p0", "a")["carrier"] = False
-    for measurement in (reading.nccl or {}).values():
-        measurement.update(runs=[], failure=t.cast("t.Any", failure("environment")))
+    for node in reading.plan["nodes"]:
+        rank(reading, node).update(runs=[], failure=failure("environment"))
 
 
 @pytest.mark.parametrize(
