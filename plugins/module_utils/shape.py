@@ -1,7 +1,7 @@
 # Copyright (c) 2026, gb10.cluster contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does a piece of JSON have the shape that contracts.py declares?
+"""Does a piece of JSON have the shape that the contracts declare?
 
 A check that meets a text where a list should be must answer ``unknown``, never iterate over letters and pass.
 """

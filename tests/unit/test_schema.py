@@ -1,4 +1,4 @@
-"""The schemas under docs/schema say what contracts.py says, and real plans are valid by them."""
+"""The schemas under docs/schema say what the contracts say, and real plans are valid by them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Contracts 2 and 3: check records, diagnosis, verdict and the file that keeps them."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .plan import Plan
+from .words import Cause, Level, OutcomeName
+
+
+class Evidence(t.TypedDict):
+    argv: list[str]
+    rc: int | None
+    raw_sha256: str | None
+
+
+class CheckRecord(t.TypedDict):
+    schema: str
+    run_id: str
+    check: str
+    level: Level
+    subject: dict[str, str]
+    outcome: OutcomeName
+    required: bool
+    cause: Cause | None
+    signature: str | None
+    measured: dict[str, t.Any]
+    threshold: dict[str, t.Any]
+    evidence: Evidence
+    message: str
+    remedy: list[str]
+
+
+class Diagnosis(t.TypedDict):
+    suspects: list[str]
+    exonerated: list[str]
+    failing_paths: list[str]
+    next_action: str | None
+
+
+class Verdict(t.TypedDict):
+    outcome: t.Literal["admit", "refuse"]
+    diagnosis: Diagnosis
+    valid_pools: list[list[str]]
+    blocked_by: list[str]  # "P02 spark1:p0:a>spark2:p1:a"
+    run_id: str
+
+
+class EvidenceFile(t.TypedDict):
+    schema: str
+    run_id: str
+    plan: Plan
+    profile: str
+    records: list[CheckRecord]
+    verdict: Verdict
