@@ -1,0 +1,127 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A half and the cage it is in."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ...contracts import Cage, Discovery, HalfFacts, HalfPlan, NodeFacts, Plan
+from ..registry import Scope
+from .loose import get
+from .reading import Reading
+from .view import View
+
+
+@dataclass(frozen=True)
+class HalfView(View):
+    node: str
+    planned: HalfPlan
+
+    @property
+    def key(self) -> str:
+        return f"{self.node}:{self.planned['cage']}:{self.planned['half']}"
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"node": self.node, "cage": self.planned["cage"], "half": self.planned["half"]}
+
+    @property
+    def facts(self) -> NodeFacts:
+        return self.reading.facts[self.node]
+
+    @property
+    def half(self) -> HalfFacts:
+        half = self.reading.half_facts(self.node, self.planned["netdev"])
+        if half is None:
+            raise KeyError(self.planned["netdev"])
+        return half
+
+    @property
+    def growth(self) -> dict[str, int] | None:
+        deltas = get(self.reading.measurement(self.node), "counter_deltas")
+        return t.cast("dict[str, int] | None", get(deltas, self.planned["rdma"]))
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        return {
+            "facts": (self.reading.facts.get(self.node), NodeFacts),
+            "half": (self.reading.half_facts(self.node, self.planned["netdev"]), HalfFacts),
+            "growth": (self.growth, dict[str, int]),
+        }
+
+    def absence(self, source: str) -> str:
+        if source == "growth":
+            reason = self.reading.why_not_measured(self.node)
+            return reason or f"{self.node} sent no error counters of {self.planned['rdma']}"
+        return f"{self.node} did not report {self.planned['netdev']}"
+
+    def related(self, scope: Scope) -> list[str]:
+        keys = {"half": self.key, "cage": f"{self.node}:{self.planned['cage']}", "node": self.node}
+        return [keys[scope]] if scope in keys else []
+
+    def far_nodes(self) -> list[str]:
+        return peers([self.planned])
+
+
+@dataclass(frozen=True)
+class CageView(View):
+    node: str
+    cage: Cage
+
+    @property
+    def key(self) -> str:
+        return f"{self.node}:{self.cage}"
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"node": self.node, "cage": self.cage}
+
+    @property
+    def planned(self) -> list[HalfPlan]:
+        return [half for half in self.reading.plan["nodes"][self.node]["halves"] if half["cage"] == self.cage]
+
+    @property
+    def halves(self) -> list[HalfFacts | None]:
+        return [self.reading.half_facts(self.node, half["netdev"]) for half in self.planned]
+
+    def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
+        return {
+            "discovery": (self.reading.discoveries.get(self.node), Discovery),
+            "halves": (self.halves, list[HalfFacts]),
+        }
+
+    def absence(self, source: str) -> str:
+        if source == "discovery":
+            return f"{self.node} did not listen on its cables"
+        return f"{self.node} did not report the halves of {self.cage}"
+
+    def related(self, scope: Scope) -> list[str]:
+        keys = {"cage": self.key, "node": self.node}
+        return [keys[scope]] if scope in keys else []
+
+    def far_nodes(self) -> list[str]:
+        return peers(self.planned)
+
+
+def half_views(reading: Reading) -> t.Iterator[HalfView]:
+    """Every planned half, in the order of the plan."""
+    nodes = reading.plan["nodes"].items()
+    return (HalfView(reading, node, half) for node, entry in nodes for half in entry["halves"])
+
+
+def cage_views(reading: Reading) -> t.Iterator[CageView]:
+    """Every cage with a cable."""
+    return (CageView(reading, node, cage) for node, cage in planned_cages(reading.plan))
+
+
+def planned_cages(plan: Plan) -> list[tuple[str, Cage]]:
+    """The cages that the plan puts a cable into."""
+    cages = [(node, half["cage"]) for node, entry in plan["nodes"].items() for half in entry["halves"]]
+    return list(dict.fromkeys(cages))
+
+
+def peers(halves: list[HalfPlan]) -> list[str]:
+    """The nodes at the far ends of these halves; none behind a switch."""
+    return list(dict.fromkeys(half["peer"]["node"] for half in halves if half["peer"] is not None))

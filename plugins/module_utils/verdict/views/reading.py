@@ -1,0 +1,97 @@
+# Copyright (c) 2026, gb10.cluster contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that was read and measured."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import typing as t
+from dataclasses import dataclass
+
+from ...contracts import Discovery, HalfFacts, NcclMeasurement, NodeFacts, Plan, Profile, RdmaMeasurement
+from .loose import dicts, first, get
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything that is known about the nodes of a plan. A node that did not answer is absent."""
+
+    plan: Plan
+    profile: Profile
+    facts: t.Mapping[str, NodeFacts]
+    discoveries: t.Mapping[str, Discovery]
+    measurements: t.Mapping[str, RdmaMeasurement]
+    nccl: t.Mapping[str, NcclMeasurement] | None = None  # None: NCCL was not to be measured
+    check_mode: bool = False
+
+    @property
+    def required(self) -> list[str]:
+        """The checks that refuse."""
+        with_nccl = [] if self.nccl is None else self.profile.get("required_with_nccl", [])
+        return [*self.profile["required"], *with_nccl]
+
+    def half_facts(self, node: str, netdev: str) -> HalfFacts | None:
+        halves = get(self.facts.get(node), "halves")
+        return t.cast("HalfFacts | None", first(halves, lambda half: half["netdev"] == netdev))
+
+    def measurement(self, node: str) -> RdmaMeasurement | None:
+        """What a node measured, when it did, and did so for this plan's node and this profile."""
+        return None if self.why_not_measured(node) else self.measurements[node]
+
+    def why_not_measured(self, node: str) -> str | None:
+        measurement = self.measurements.get(node)
+        if not isinstance(measurement, dict):
+            return f"{node} sent no measurement"
+        if measurement.get("skipped") is not None:
+            return f"{node} measured nothing: {measurement['skipped']}"
+        if (measurement.get("node"), measurement.get("profile")) != (node, self.profile["name"]):
+            return f"the measurement of {node} is of another node or by another profile"
+        return None
+
+    def rank(self, node: str) -> NcclMeasurement | None:
+        """What the rank of a node measured, when it did, and did so for this plan and this profile."""
+        return None if self.nccl is None or self.why_no_rank(node) else self.nccl[node]
+
+    def why_no_rank(self, node: str) -> str | None:
+        if self.nccl is None:
+            return "NCCL was not measured: no image or virtual environment that will serve was named"
+        measurement: t.Any = self.nccl.get(node)
+        if not isinstance(measurement, dict):
+            return f"{node} sent no NCCL measurement"
+        if measurement.get("skipped") is not None:
+            return f"{node} did not measure NCCL: {measurement['skipped']}"
+        planned = (node, self.profile["name"], self.plan["nodes"][node]["rank"], len(self.plan["nodes"]))
+        if tuple(map(measurement.get, ("node", "profile", "rank", "world_size"))) != planned:
+            return f"the NCCL measurement of {node} is of another node or plan, or by another profile"
+        return None
+
+    @functools.cached_property
+    def median_gbps(self) -> float | None:
+        """The median over all directions of the run, which a relative limit refers to."""
+        directions = [
+            direction for node in self.plan["nodes"] for direction in dicts(get(self.measurement(node), "directions"))
+        ]
+        medians = [value for value in map(median_bandwidth, directions) if value is not None]
+        return statistics.median(medians) if medians else None
+
+
+def judged_runs(direction: t.Mapping[str, t.Any]) -> list[t.Any]:
+    """The runs that count: a warm-up never decides (health-checks 4.2)."""
+    return [run for run in dicts(direction.get("bandwidth")) if run.get("warmup") is False]
+
+
+def median_bandwidth(direction: t.Mapping[str, t.Any]) -> float | None:
+    values = [run.get("gbps") for run in judged_runs(direction)]
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    return statistics.median(numbers) if numbers and len(numbers) == len(values) else None
+
+
+def ranks(reading: Reading, nodes: t.Sequence[str]) -> list[NcclMeasurement | None]:
+    """The ranks of these nodes. One node alone has none."""
+    return [reading.rank(node) for node in nodes] if len(nodes) > 1 else []
+
+
+def absent_rank(reading: Reading, nodes: t.Sequence[str]) -> str:
+    return next(filter(None, map(reading.why_no_rank, nodes)), "not every node reported its rank")
