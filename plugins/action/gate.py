@@ -17,11 +17,14 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gb10.cluster.plugins.module_utils.contracts import EvidenceFile
 from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.concurrency import obstacles
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.levels import decide_levels, levels_pass
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.limits import ProfileError
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.profiles import validated
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.screen import (
     cabling_message,
     cabling_screen,
+    levels_message,
+    levels_screen,
     verdict_message,
     verdict_screen,
 )
@@ -37,6 +40,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "discoveries": {"type": "dict", "default": {}},
     "measurements": {"type": "dict", "default": {}},
     "nccl": {"type": "dict"},
+    "levels": {"type": "list", "elements": "str", "default": []},
     "evidence_dir": {"type": "path", "default": "evidence"},
     "enforce": {"type": "bool", "default": True},
 }
@@ -100,7 +104,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             nccl=arguments["nccl"],
             check_mode=check_mode,
         )
-        evidence = decide(reading, run_id=datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
+        run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        if arguments["levels"]:
+            return self._levels(decide_levels(reading, run_id, arguments["levels"]), arguments)
+        evidence = decide(reading, run_id)
         where = None if check_mode else _write(evidence, arguments["evidence_dir"])
         self._show([Line(""), *verdict_screen(evidence, where, self._width, check_mode)])
         verdict = evidence["verdict"]
@@ -116,6 +123,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             result["records"] = evidence["records"]
         return result
 
+    def _levels(self, evidence: EvidenceFile, arguments: Result) -> Result:
+        """Nothing here can admit, and what the last whole run said stays the latest."""
+        check_mode = self._task.check_mode
+        where = None if check_mode else _write(evidence, arguments["evidence_dir"], latest=False)
+        self._show([Line(""), *levels_screen(evidence, where, self._width, check_mode)])
+        refused = not levels_pass(evidence) and arguments["enforce"] and not check_mode
+        return {
+            "failed": refused,
+            "msg": levels_message(evidence),
+            "verdict": evidence["verdict"],
+            "evidence": where,
+            "levels": evidence["levels"],
+            "counts": dict(collections.Counter(record["outcome"] for record in evidence["records"])),
+        }
+
     @property
     def _width(self) -> int:
         return min(max(int(self._display.columns), NARROWEST), WIDEST)
@@ -126,13 +148,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             self._display.display(line.text, color=colours.get(line.style))
 
 
-def _write(evidence: EvidenceFile, folder: str) -> str:
-    """Keep the run under its own name and as the latest, each in one step."""
+def _write(evidence: EvidenceFile, folder: str, latest: bool = True) -> str:
+    """Keep the run under its own name, and as the latest, each in one step."""
     text = json.dumps(evidence, indent=1, sort_keys=False) + "\n"
     try:
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         host = Host(folder)
-        for name in (f"{evidence['run_id']}.json", "latest.json"):
+        for name in (f"{evidence['run_id']}.json", *(["latest.json"] if latest else [])):
             host.write(name, text, mode=0o600)
     except OSError as error:
         raise AnsibleActionFail(

@@ -71,6 +71,16 @@ options:
         refuses. Without it they are recorded as V(unknown) and only observed, and the screen says that NCCL was not
         measured.
     type: dict
+  levels:
+    description:
+      - Judge these levels alone, of V(node), V(half-link), V(pair) and V(cluster), with O(stage=full). Such a run can
+        refuse and never admits; its verdict is V(refuse) also when all is well, and C(latest.json) stays what the last
+        whole run said.
+      - A check belongs to the level that measures it, so error counters are judged with V(pair) and the NCCL of a node
+        with V(cluster). That every node answers is judged in any case.
+    type: list
+    elements: str
+    default: []
   evidence_dir:
     description: Folder on the controller. A relative one is meant from where C(ansible-playbook) was started.
     type: path
@@ -150,7 +160,7 @@ counts:
   type: dict
   sample: {pass: 186, fail: 1}
 evidence:
-  description: The file of this run. Null in check mode.
+  description: The file of this run. Null in check mode. With O(levels) it has the list C(levels).
   returned: O(stage=full)
   type: str
   sample: evidence/20261123-142005.json
@@ -159,6 +169,12 @@ records:
   returned: O(stage=full) and C(-vvv)
   type: list
   elements: dict
+levels:
+  description: The levels that were judged, from the node to the cluster.
+  returned: O(stage=full) and O(levels)
+  type: list
+  elements: str
+  sample: [node, half-link]
 proven:
   description: Whether every planned cage hears what the plan puts there.
   returned: O(stage=cabling)

@@ -54,5 +54,6 @@ class EvidenceFile(t.TypedDict):
     run_id: str
     plan: Plan
     profile: str
+    levels: t.NotRequired[list[Level]]  # a run of some levels, which never admits; absent: the whole
     records: list[CheckRecord]
     verdict: Verdict

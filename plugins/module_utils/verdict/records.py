@@ -26,6 +26,11 @@ def title(record: CheckRecord) -> str:
     return f"{record['check']} {subject_key(record)}".strip()
 
 
+def about(record: CheckRecord) -> str:
+    """The same for a sentence: "P02 spark1 p0 a -> spark2 p1 a"."""
+    return title(record).replace(">", " -> ").replace(":", " ")
+
+
 def refuses(record: CheckRecord) -> bool:
     return record["required"] and record["outcome"] != "pass"
 

@@ -31,6 +31,11 @@ LEVELS: dict[Scope, Level] = {
 }
 
 
+# Error counters grow over the pair matrix, and what a rank did is a part of what all ranks did: these are measured, and
+# so judged, with the level that measures them.
+_MEASURED_WITH: dict[str, Level] = {"growth": "pair", "rank": "cluster", "ranks": "cluster"}
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     id: str
@@ -47,6 +52,12 @@ class Check:
     @property
     def level(self) -> Level:
         return LEVELS[self.scope]
+
+    @property
+    def run_with(self) -> Level:
+        """The level whose probe measures what this check needs."""
+        roots = (need.partition(".")[0] for need in self.needs)
+        return next((_MEASURED_WITH[root] for root in roots if root in _MEASURED_WITH), self.level)
 
 
 CHECKS: dict[str, Check] = {}

@@ -9,11 +9,12 @@ import textwrap
 import typing as t
 from dataclasses import dataclass
 
-from ..contracts import CheckRecord, Discovery, EvidenceFile, PathPlan, Plan, Verdict
+from ..contracts import CheckRecord, Discovery, EvidenceFile, Level, PathPlan, Plan, Verdict
 from .cabling import cabling_steps, cage_finding
 from .diagnosis import explains_itself
+from .levels import levels_pass, of_level
 from .outcome import BLOCKED, CHECK_MODE, NOT_ASKED
-from .records import Records, concerns, is_of_both_halves, is_root, subject_key
+from .records import Records, about, concerns, is_of_both_halves, is_root
 from .views import planned_cages
 from .wording import Line, Style, cleared, count, gbps, microseconds, paragraph, pools, suspect
 
@@ -21,6 +22,7 @@ _STYLE: dict[str, Style] = {"pass": "good", "fail": "bad", "degraded": "warn", "
 _WORST_FIRST = ("fail", "unknown", "degraded", "skipped")
 _NCCL = ("N14", "C02", "C03", "C04", "C05", "C11")
 _NOTES = 4
+_RESULTS = 64  # the column of results where there is no matrix
 _ACTIONS = 4
 _REPAIR = "run site.yml"  # as remedies begin that need nobody's hands
 
@@ -40,6 +42,37 @@ def verdict_screen(evidence: EvidenceFile, where: str | None, width: int, check_
     lines.append(Line(""))
     lines += _admit(evidence) if evidence["verdict"]["outcome"] == "admit" else _refuse(evidence, width, check_mode)
     return [*lines, Line(f"evidence {where}" if where else "no evidence was written")]
+
+
+def levels_screen(evidence: EvidenceFile, where: str | None, width: int, check_mode: bool) -> list[Line]:
+    """The answer of a run of some levels: a line for each, the matrix where it was measured, then what comes of it."""
+    records, levels = evidence["records"], evidence["levels"]
+    lines = [*_header(evidence, width), Line("")]
+    if "pair" in levels:
+        lines += [*_table(evidence, width), Line("")]
+    elif "cluster" in levels:
+        lines += _nccl(records, _RESULTS, width)
+    lines += [_level_line(level, of_level(records, level)) for level in levels]
+    lines += [*_notes(records, width), Line("")]
+    if levels_pass(evidence):
+        lines.append(Line(f"PARTIAL  {levels_message(evidence)}; only a whole run admits", "good"))
+    else:
+        lines += _refuse(evidence, width, check_mode)
+    return [*lines, Line(f"evidence {where}" if where else "no evidence was written")]
+
+
+def levels_message(evidence: EvidenceFile) -> str:
+    """The same in one sentence."""
+    levels = evidence["levels"]
+    if not levels_pass(evidence):
+        return verdict_message(evidence["verdict"])
+    names = " and ".join(filter(None, (", ".join(levels[:-1]), levels[-1])))
+    return f"{names} checks pass"
+
+
+def _level_line(level: Level, mine: Records) -> Line:
+    result, style = _summed_up(mine) if mine else ("", "plain")
+    return Line(f"{f'  {level:<12}' + count(len(mine), 'check'):<{_RESULTS}}   {result}".rstrip(), style)
 
 
 def cabling_screen(plan: Plan, discoveries: t.Mapping[str, Discovery], width: int, check_mode: bool) -> list[Line]:
@@ -204,7 +237,7 @@ def _notes(records: Records, width: int) -> list[Line]:
     noted = [record for record in records if _is_noted(record)]
     lines = []
     for record in noted[:_NOTES]:
-        lines += paragraph("noted", f"{_about(record)}: {record['message']}", width, "warn")
+        lines += paragraph("noted", f"{about(record)}: {record['message']}", width, "warn")
     if len(noted) > _NOTES:
         lines += paragraph("", f"and {len(noted) - _NOTES} more in the evidence", width, "warn")
     return [Line(""), *lines] if lines else []
@@ -237,6 +270,8 @@ def _refuse(evidence: EvidenceFile, width: int, check_mode: bool) -> list[Line]:
     for index, action in enumerate(actions):
         number = f"{index + 1}. " if len(actions) > 1 else ""
         lines += paragraph("do next" if index == 0 else "", f"{number}{action}", width)
+    if "levels" in evidence:
+        return lines
     serve = f"{pools(verdict['valid_pools'], plan['nodes'])}; nothing was started"
     return lines if check_mode else lines + paragraph("can serve", serve, width)
 
@@ -260,13 +295,9 @@ def _reasons(records: Records) -> list[str]:
         if is_root(record):
             roots.setdefault(record["check"], []).append(record)
     return [
-        f"{_about(found[0])}: {found[0]['message']}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+        f"{about(found[0])}: {found[0]['message']}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
         for found in roots.values()
     ]
-
-
-def _about(record: CheckRecord) -> str:
-    return f"{record['check']} {subject_key(record).replace('>', ' -> ').replace(':', ' ')}".strip()
 
 
 def _actions(records: Records, next_action: str | None) -> list[str]:

@@ -174,6 +174,39 @@ def test_unknown_stage_is_refused(healthy):
         run(healthy | {"stage": "fast"})
 
 
+# --- some levels ---
+
+
+def test_some_levels_pass_without_an_admission(healthy, tmp_path):
+    result, shown = run(healthy | {"levels": ["node"]})
+    assert (result["failed"], result["msg"], result["levels"]) == (False, "node checks pass", ["node"])
+    assert result["verdict"]["outcome"] == "refuse"
+    assert "PARTIAL  node checks pass" in shown
+    (kept,) = (tmp_path / "evidence").iterdir()
+    assert kept.name == f"{result['verdict']['run_id']}.json"
+    assert json.loads(kept.read_text())["levels"] == ["node"]
+
+
+def test_some_levels_leave_the_last_whole_run_the_latest(healthy, slow, tmp_path):
+    run(healthy)
+    result, _shown = run(slow | {"levels": ["pair"]})
+    assert result["failed"]
+    assert result["msg"].startswith("Not admitted: P02 ")
+    assert json.loads((tmp_path / "evidence" / "latest.json").read_text())["verdict"]["outcome"] == "admit"
+
+
+def test_some_levels_write_nothing_and_do_not_fail_in_check_mode(healthy, tmp_path):
+    result, shown = run(healthy | {"levels": ["pair"], "measurements": {}}, check_mode=True)
+    assert (result["failed"], result["evidence"]) == (False, None)
+    assert "PARTIAL" not in shown
+    assert not (tmp_path / "evidence").exists()
+
+
+def test_a_level_that_there_is_not(healthy):
+    with pytest.raises(AnsibleActionFail, match="Cannot judge: levels are"):
+        run(healthy | {"levels": ["nodes"]})
+
+
 # --- preflight ---
 
 
