@@ -19,6 +19,11 @@ from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.concurrency import obstacles
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.levels import decide_levels, levels_pass
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.limits import ProfileError
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.passive import preview
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.passive_screen import (
+    preview_message,
+    preview_screen,
+)
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.profiles import validated
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.screen import (
     cabling_message,
@@ -33,13 +38,15 @@ from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import 
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.wording import Line
 
 ARGUMENTS: dict[str, t.Any] = {
-    "stage": {"type": "str", "choices": ["preflight", "cabling", "full"], "default": "full"},
+    "stage": {"type": "str", "choices": ["preflight", "passive", "cabling", "full"], "default": "full"},
     "plan": {"type": "dict", "required": True},
     "profile": {"type": "dict", "default": {}},
     "facts": {"type": "dict", "default": {}},
     "discoveries": {"type": "dict", "default": {}},
     "measurements": {"type": "dict", "default": {}},
     "nccl": {"type": "dict"},
+    "missing": {"type": "dict", "default": {}},
+    "take_over": {"type": "bool", "default": False},
     "levels": {"type": "list", "elements": "str", "default": []},
     "evidence_dir": {"type": "path", "default": "evidence"},
     "enforce": {"type": "bool", "default": True},
@@ -62,11 +69,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(
             argument_spec=ARGUMENTS,
-            required_if=[("stage", "full", ("profile",)), ("stage", "preflight", ("profile",))],
+            required_if=[("stage", stage, ("profile",)) for stage in ("full", "passive", "preflight")],
         )
         # Plain data from here on: what a playbook passes carries Ansible's own tags and lazy templates.
         arguments = json.loads(json.dumps(arguments))
-        stages = {"preflight": self._preflight, "cabling": self._cabling, "full": self._full}
+        stages = {
+            "preflight": self._preflight,
+            "passive": self._passive,
+            "cabling": self._cabling,
+            "full": self._full,
+        }
         try:
             return {"changed": False} | stages[arguments["stage"]](arguments, task_vars or {})
         except (ProfileError, ValueError) as error:
@@ -84,6 +96,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         if not found:
             return {"msg": "all nodes can measure at the same time"}
         return {"failed": arguments["enforce"], "msg": ". ".join(found)}
+
+    def _passive(self, arguments: Result, task_vars: Result) -> Result:
+        reading = Reading(
+            plan=arguments["plan"],
+            profile=validated(arguments["profile"]),
+            facts=arguments["facts"],
+            discoveries=arguments["discoveries"],
+            measurements={},
+            check_mode=True,  # nothing was measured
+        )
+        found = preview(reading, arguments["missing"], arguments["take_over"])
+        self._show([Line(""), *preview_screen(reading, found, self._width)])
+        return {
+            "failed": bool(found.in_the_way) and arguments["enforce"],
+            "msg": preview_message(found),
+            "ready": not found.in_the_way,
+        }
 
     def _cabling(self, arguments: Result, task_vars: Result) -> Result:
         plan, discoveries, check_mode = arguments["plan"], arguments["discoveries"], self._task.check_mode

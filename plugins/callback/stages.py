@@ -34,7 +34,7 @@ from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
 QUICK_S = 1.0  # a step on the controller alone is faster than this
 NAME_WIDTH = 56
-SHOWN_BY_GATE = {"verdict", "proven"}  # results that the gate has drawn as a screen already
+SHOWN_BY_GATE = {"verdict", "proven", "ready"}  # results that the gate has drawn as a screen already
 TICK_S = 1.0
 
 

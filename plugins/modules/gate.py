@@ -38,11 +38,13 @@ options:
     description:
       - V(preflight) validates O(profile) and refuses a C(forks), C(serial) or C(--limit) that would keep nodes from
         measuring each other at the same time.
+      - V(passive) says before anything is installed what there is, what is cabled, what is in the way and what an
+        installation would do. A link that is down cannot be heard and is no finding. It writes nothing.
       - V(cabling) judges O(discoveries) alone, before anything is changed, and prints the plugs to move. It writes
         nothing, so that the evidence of an earlier run stays.
       - V(full) judges everything and writes the evidence.
     type: str
-    choices: [preflight, cabling, full]
+    choices: [preflight, passive, cabling, full]
     default: full
   plan:
     description: The fabric plan that P(gb10.cluster.fabric_plan#filter) makes.
@@ -71,6 +73,16 @@ options:
         refuses. Without it they are recorded as V(unknown) and only observed, and the screen says that NCCL was not
         measured.
     type: dict
+  missing:
+    description:
+      - For each node the packages that would be installed, with O(stage=passive). A node that answers and is not named
+        runs a system that the collection does not know.
+    type: dict
+    default: {}
+  take_over:
+    description: With O(stage=passive), whether netplan files of others would be moved aside or are in the way.
+    type: bool
+    default: false
   levels:
     description:
       - Judge these levels alone, of V(node), V(half-link), V(pair) and V(cluster), with O(stage=full). Such a run can
@@ -175,6 +187,10 @@ levels:
   type: list
   elements: str
   sample: [node, half-link]
+ready:
+  description: Whether nothing is in the way of an installation.
+  returned: O(stage=passive)
+  type: bool
 proven:
   description: Whether every planned cage hears what the plan puts there.
   returned: O(stage=cabling)

@@ -52,6 +52,7 @@ class Step:
 
     action: str
     reason: str
+    heard: bool = True  # False: it rests on a cable that nobody heard, and that may be there all the same
 
 
 def cage_finding(plan: Plan, discoveries: t.Mapping[str, Discovery], plug: Plug) -> CageFinding:
@@ -225,6 +226,7 @@ class _CableSteps:
             Step(
                 f"{' '.join(plug)}: {_MISSING[findings[plug].state]}",
                 f"the plan joins {' to '.join(map(' '.join, link))}",
+                heard=False,
             )
             for plug in link
         ]

@@ -16,7 +16,7 @@ from ..plan.hardware import HALF_PORTS
 Style = t.Literal["plain", "good", "warn", "bad", "title"]
 
 _DOMAINS: dict[str, str] = {port.half: port.pci.partition(":")[0] for port in HALF_PORTS}
-_LABEL = 12
+LABEL = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ def pools(valid: t.Sequence[t.Sequence[str]], nodes: t.Collection[str]) -> str:
 
 def paragraph(label: str, text: str, width: int, style: Style = "plain") -> list[Line]:
     """A label and its text, which wraps under itself."""
-    body = textwrap.wrap(text, max(width - _LABEL - 2, 30), break_long_words=False, break_on_hyphens=False) or [""]
-    return [Line(f"  {label if index == 0 else '':<{_LABEL}}{part}", style) for index, part in enumerate(body)]
+    body = textwrap.wrap(text, max(width - LABEL - 2, 30), break_long_words=False, break_on_hyphens=False) or [""]
+    return [Line(f"  {label if index == 0 else '':<{LABEL}}{part}", style) for index, part in enumerate(body)]
 
 
 def count(number: int, word: str) -> str:

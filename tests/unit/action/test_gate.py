@@ -236,6 +236,35 @@ def test_preflight_validates_the_profile(healthy):
         run(healthy | {"stage": "preflight", "profile": profile})
 
 
+# --- passive ---
+
+
+def test_passive_is_ready_shows_and_writes_nothing(healthy, tmp_path):
+    missing = {node: ["perftest"] for node in NODES}
+    for check_mode in (False, True):
+        result, shown = run(healthy | {"stage": "passive", "missing": missing}, check_mode)
+        assert (result["failed"], result["ready"], result["changed"]) == (False, True, False)
+        assert "role dgx_os installs perftest on spark1, spark2, spark3" in shown
+        assert "READY  nothing is in the way" in shown
+    assert not (tmp_path / "evidence").exists()
+
+
+@pytest.mark.parametrize("enforce", [False, True])
+def test_passive_stops_where_something_is_in_the_way(healthy, enforce):
+    facts = {node: healthy["facts"][node] for node in NODES[:2]}
+    missing: dict[str, list[str]] = {node: [] for node in facts}
+    args = healthy | {"stage": "passive", "facts": facts, "missing": missing, "enforce": enforce}
+    result, shown = run(args)
+    assert (result["failed"], result["ready"]) == (enforce, False)
+    assert result["msg"] == "In the way of an installation: N00 spark3: did not answer"
+    assert "STOP  1 thing is in the way" in shown
+
+
+def test_passive_needs_a_profile(healthy):
+    with pytest.raises(AnsibleActionFail, match="Cannot judge: profile"):
+        run({"plan": healthy["plan"], "stage": "passive"})
+
+
 # --- cabling ---
 
 P0_P0 = [(("spark1", "p0"), ("spark2", "p0"))]
