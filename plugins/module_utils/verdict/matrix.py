@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ..contracts import PathPlan, Plan
 from .records import path_nodes
 
-Kind = t.Literal["node", "controller", "link", "half-link", "plane", "common cause", "path"]
+Kind = t.Literal["node", "controller", "link", "half-link", "plane", "common cause", "path", "switch", "cage", "port"]
 
 
 @dataclass(frozen=True)
@@ -70,21 +70,49 @@ def isolate(plan: Plan, failing: t.Collection[str], passing: t.Collection[str]) 
     explanations = _smallest(left, frozenset(failing))
     if not explanations:
         # Behind a switch two healthy nodes can miss each other: then it is the way between them.
-        ways = [Part("path", path["id"], frozenset({path["id"]})) for path in plan["paths"] if path["id"] in failing]
+        ways = [part for part in _ways(plan) if part.footprint <= frozenset(failing)]
         explanations = _smallest([*left, *ways], frozenset(failing))
     return Isolation(tuple(explanations), cleared)
 
 
+def _ways(plan: Plan) -> list[Part]:
+    """Through the switch: of one half, of both halves between two nodes, and between two and two on different bridges."""
+    nodes = list(plan["nodes"])
+    sides = [([one], [other]) for one, other in itertools.combinations(nodes, 2)]
+    if len(nodes) == 4:
+        first, *others = nodes
+        sides += [([first, mate], [node for node in others if node != mate]) for mate in others]
+    single = [_part("path", path["id"], [path]) for path in plan["paths"]]
+    return single + [_part("path", f"{'+'.join(near)}-{'+'.join(far)}", _between(plan, near, far)) for near, far in sides]
+
+
+def _between(plan: Plan, near: list[str], far: list[str]) -> list[PathPlan]:
+    return [path for path in plan["paths"] if path_nodes(path) & {*near} and path_nodes(path) & {*far}]
+
+
 def _smallest(candidates: list[Part], failing: frozenset[str]) -> list[tuple[Part, ...]]:
-    for size in range(1, len(failing) + 1):
+    forced = _forced(candidates, failing)
+    left = failing.difference(*(part.footprint for part in forced))
+    others = [part for part in candidates if part not in forced]
+    for size in range(len(left) + 1):
         covers = [
-            chosen
-            for chosen in itertools.combinations(candidates, size)
-            if failing <= frozenset().union(*(part.footprint for part in chosen))
+            (*forced, *chosen)
+            for chosen in itertools.combinations(others, size)
+            if left <= frozenset().union(*(part.footprint for part in chosen))
         ]
         if covers:
-            return _plainest(covers, failing)
+            return _plainest([_in_order(chosen, candidates) for chosen in covers if chosen], failing)
     return []
+
+
+def _forced(candidates: list[Part], failing: frozenset[str]) -> list[Part]:
+    """Parts that alone lie on some failing path. With them taken first, few combinations are left to try."""
+    lies_on = [[part for part in candidates if path in part.footprint] for path in sorted(failing)]
+    return list(dict.fromkeys(found[0] for found in lies_on if len(found) == 1))
+
+
+def _in_order(chosen: tuple[Part, ...], candidates: list[Part]) -> tuple[Part, ...]:
+    return tuple(part for part in candidates if part in chosen)
 
 
 def _plainest(covers: list[tuple[Part, ...]], failing: frozenset[str]) -> list[tuple[Part, ...]]:
