@@ -36,6 +36,8 @@ _MLX5_PHY_ERRORS = _names(
     "rx_crc_errors_phy rx_symbol_err_phy rx_discards_phy tx_discards_phy tx_errors_phy link_down_events_phy "
     "rx_pcs_symbol_err_phy rx_corrected_bits_phy rx_out_of_buffer"
 )
+# What came in and found no place: the receiving host, not the wire.
+DROPPED = frozenset({"out_of_buffer", "rx_out_of_buffer", "rx_discards_phy"})
 # No `ack_deferred`: not an error.
 _RXE_ERRORS = _names(
     """

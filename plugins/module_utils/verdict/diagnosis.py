@@ -12,11 +12,11 @@ from __future__ import annotations
 import typing as t
 
 from ..contracts import CheckRecord, Diagnosis, PathPlan, Plan
+from .actions import SHOWN_ALTERNATIVES, action, together
+from .direction import refined
 from .matrix import Isolation, Part, isolate
 from .outcome import CHECK_MODE
 from .records import Records, concerns, is_of_both_halves, is_root, refuses, subject_key
-
-_SHOWN_ALTERNATIVES = 4
 
 
 def diagnose(plan: Plan, records: Records) -> Diagnosis:
@@ -26,11 +26,11 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
     symptoms = [record for record in roots if not (explains_itself(record) or is_of_both_halves(record))]
     failing = [path["id"] for path in plan["paths"] if any(concerns(record, path) for record in symptoms)]
     passing = [path["id"] for path in plan["paths"] if path["id"] not in failing and _proven(path, records)]
-    isolation = isolate(plan, failing, passing)
+    isolation = refined(isolate(plan, failing, passing), plan, records)
     # Nodes that could not be compared do not differ, and a collective that fails accuses none of its ranks.
     accused = [record for record in plain if record["level"] != "cluster" or _differ(record)]
     suspects = list(dict.fromkeys(_suspect(record) for record in accused))
-    suspects += [_together(explanation) for explanation in isolation.explanations[:_SHOWN_ALTERNATIVES]]
+    suspects += [together(explanation) for explanation in isolation.explanations[:SHOWN_ALTERNATIVES]]
     at_once = [record for record in roots if is_of_both_halves(record) and not _explained(record, plan, failing)]
     suspects += [name for name in _suspects_at_once(at_once, records) if name not in suspects]
     return {
@@ -107,12 +107,8 @@ def _suspect(record: CheckRecord) -> str:
 def _within(part: Part, suspects: str) -> bool:
     """A cleared whole with a suspect piece would read as a contradiction: spark1, and spark1:p0:a of it."""
     halves = [f"half-link {path}" for path in part.footprint] if part.kind == "link" else []
-    pieces = [f"port {part.what}:", f"cage {part.what}:"] if part.kind == "node" else halves
+    pieces = [f"{kind} {part.what}:" for kind in ("controller", "cage", "port")] if part.kind == "node" else halves
     return any(name in suspects for name in (part.name, *pieces))
-
-
-def _together(explanation: tuple[Part, ...]) -> str:
-    return " and ".join(part.name for part in explanation)
 
 
 def _next_action(
@@ -123,60 +119,9 @@ def _next_action(
             return record["remedy"][0]
     if plain:
         return f"{plain[0]['check']} {subject_key(plain[0])}: {plain[0]['message']}".replace("  ", " ")
-    at_plug = [record for record in symptoms if record["level"] == "half-link" and record["remedy"]]
-    if at_plug and any(part.kind in ("link", "half-link") for chosen in isolation.explanations for part in chosen):
-        return at_plug[0]["remedy"][0]  # to look at a plug is less than to swap a cable
-    if len(isolation.explanations) > 1 and len(plan["nodes"]) > 2:
-        first = " or ".join(_together(explanation) for explanation in isolation.explanations[:_SHOWN_ALTERNATIVES])
-        return f"tell {first} apart: {_discriminate(isolation.explanations)}"
-    if isolation.explanations:
-        return _action(plan, isolation.explanations[0][0])
+    found = action(plan, records, symptoms, isolation)
+    if found is not None:
+        return found
     if any(record["signature"] == CHECK_MODE and refuses(record) for record in records):
         return "run without --check to measure"
     return None
-
-
-def _discriminate(explanations: t.Sequence[tuple[Part, ...]]) -> str:
-    nodes = sorted({part.what for chosen in explanations for part in chosen if part.kind == "node"})
-    if nodes:
-        return f"reboot {nodes[0]} with its cables attached and measure again"
-    return "swap two cables and measure again: the fault moves with a cable and stays with a node"
-
-
-def _action(plan: Plan, part: Part) -> str:
-    if len(plan["nodes"]) == 2 and part.kind in ("node", "link", "common cause"):
-        return "both halves of the only cable fail: move its plugs to the other cages; if unchanged, try another cable"
-    return _ACTIONS[part.kind](plan, part)
-
-
-def _other_link(plan: Plan, part: Part) -> str:
-    return next((link["id"] for link in plan["links"] if link["id"] != part.what), "another one")
-
-
-def _node_action(plan: Plan, part: Part) -> str:
-    if plan["topology"] == "switch":
-        return (
-            f"move the cable of {part.what} to a spare switch port; if unchanged, reboot {part.what} with it attached"
-        )
-    return f"reboot {part.what} with both cables attached; if unchanged power it off and unplug it for 60 s"
-
-
-_ACTIONS: dict[str, t.Callable[[Plan, Part], str]] = {
-    "node": _node_action,
-    "controller": lambda plan, part: (
-        f"read N03 on {part.what.partition(':')[0]} (expect 32 GT/s x4 on half {part.what.partition(':')[2]})"
-    ),
-    "link": lambda plan, part: (
-        f"swap cable {part.what} with cable {_other_link(plan, part)} and measure again:"
-        " if the fault moves, it is the cable, else a cage"
-    ),
-    "half-link": lambda plan, part: (
-        f"compare PCIe (N03) and carrier (L01) at both ends of {part.what}; if both are right,"
-        " move one plug to the other cage"
-    ),
-    "plane": lambda plan, part: f"compare addresses, subnets and MTU of half {part.what} on all nodes",
-    "common cause": lambda plan, part: (
-        "everything fails alike: look at the node checks and at the measurement itself before any cable"
-    ),
-    "path": lambda plan, part: f"look at the switch between the ends of {part.what}; both reach the other nodes",
-}

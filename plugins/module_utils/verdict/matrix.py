@@ -76,14 +76,16 @@ def isolate(plan: Plan, failing: t.Collection[str], passing: t.Collection[str]) 
 
 
 def _ways(plan: Plan) -> list[Part]:
-    """Through the switch: of one half, of both halves between two nodes, and between two and two on different bridges."""
+    """Through the switch: of one half, of both halves between two nodes, between two and two (a second bridge)."""
     nodes = list(plan["nodes"])
     sides = [([one], [other]) for one, other in itertools.combinations(nodes, 2)]
     if len(nodes) == 4:
         first, *others = nodes
         sides += [([first, mate], [node for node in others if node != mate]) for mate in others]
     single = [_part("path", path["id"], [path]) for path in plan["paths"]]
-    return single + [_part("path", f"{'+'.join(near)}-{'+'.join(far)}", _between(plan, near, far)) for near, far in sides]
+    return single + [
+        _part("path", f"{'+'.join(near)}-{'+'.join(far)}", _between(plan, near, far)) for near, far in sides
+    ]
 
 
 def _between(plan: Plan, near: list[str], far: list[str]) -> list[PathPlan]:

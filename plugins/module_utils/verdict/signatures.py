@@ -16,6 +16,8 @@ if t.TYPE_CHECKING:
     from ..contracts import Topology
     from .limits import Bands
 
+CLAMP = "cx7-init-clamp"
+
 # A remedy may name {nodes}, the two at the ends of the path.
 _Sentences = tuple[str, ...]
 
@@ -36,7 +38,7 @@ SIGNATURES: dict[str, Signature] = {
     signature.name: signature
     for signature in (
         Signature(
-            "cx7-init-clamp",
+            CLAMP,
             "a throttled NIC",
             (
                 "reboot {nodes} with the cable attached",

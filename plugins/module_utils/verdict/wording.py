@@ -67,6 +67,7 @@ _WORDS = {
     "plane": "half {what} on every node",
     "common": "one cause behind all of them",
     "path": "the way between {cable}",
+    "switch": "the switch {what}",
 }
 
 

@@ -9,6 +9,7 @@ import ipaddress
 import typing as t
 
 from ...contracts import RdmaFacts
+from ...probe.counters import DROPPED
 from ..limits import Equals, Growth, Limits
 from ..outcome import Outcome, degraded, failed, graded, passed, unknown
 from ..registry import check
@@ -245,6 +246,9 @@ def error_counters(half: HalfView, limits: Limits) -> Outcome:
     judged = limit.max | {name: most for name, most in limit.if_present.items() if name in growth}
     grown = {name: growth[name] for name, most in judged.items() if name in growth and growth[name] > most}
     measured = {"growth": {name: growth[name] for name in judged if name in growth}}
+    dropped = {name: growth[name] for name in sorted(DROPPED - judged.keys()) if growth.get(name)}
+    if dropped:
+        measured["dropped"] = dropped  # not judged; where a path fails one way it tells the host from the wire
     if grown:
         behind_switch = half.reading.plan["topology"] == "switch" and grown.keys() <= _CONGESTION
         return graded(
