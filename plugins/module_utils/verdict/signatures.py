@@ -1,10 +1,11 @@
 # Copyright (c) 2026, gb10.cluster contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Known causes of a slow path, by what they leave of its bandwidth (health-checks P02, P03).
+"""Known causes, and what helped, in order.
 
-The numbers are in the profile, with their source; here is what each of them means and what helped, in order. Two PCIe
-lanes and packets of 1500 bytes have numbers too, but N03 and P01 see those causes themselves and block what follows.
+Some are told by what they leave of the bandwidth (health-checks P02, P03); those numbers are in the profile, with their
+source. Others are seen by themselves: two PCIe lanes and packets of 1500 bytes have numbers too, but N03 and P01 see
+those causes and block what follows.
 """
 
 from __future__ import annotations
@@ -69,8 +70,46 @@ SIGNATURES: dict[str, Signature] = {
             "a path that loses nearly everything",
             ("reseat the plugs between {nodes}", "swap the cable with another one: does the fault move?"),
         ),
+        Signature(
+            "wrong-hca",
+            "another device than the planned one",
+            (
+                "compare the RDMA device names, addresses and routes of {nodes} with the plan",
+                "run site.yml: role fabric writes addresses, role nccl_env names the devices, on {nodes}",
+            ),
+        ),
+        Signature("pcie-lanes", "two of four PCIe lanes", ("update the BIOS of {nodes} with fwupd",)),
+        Signature(
+            "pcie-speed",
+            "a PCIe link that trained down",
+            (
+                "power {nodes} off, unplug it for 60 s and start it with the cables attached",
+                "if unchanged: run the field diagnostics on {nodes} and return it",
+            ),
+        ),
+        Signature(
+            "kho-cma",
+            "a kernel that lost its contiguous memory",
+            (
+                "boot {nodes} with kho=off on the kernel command line",
+                "or boot kernel 6.17.0-1031 or newer of that line on {nodes}",
+            ),
+        ),
+        Signature(
+            "tcp",
+            "TCP instead of RDMA",
+            (
+                "see that what serves on {nodes} has /dev/infiniband and libibverbs",
+                "take NCCL_IB_DISABLE and NCCL_NET=Socket out of its environment and of the nccl.conf in its image",
+            ),
+        ),
     )
 }
+
+
+def remedies(name: str, nodes: str) -> list[str]:
+    """What helped against a known cause, in order."""
+    return SIGNATURES[name].for_nodes(nodes)
 
 
 def classify(bands: Bands, gbps: float, normal_latency: bool | None, topology: Topology) -> Signature | None:

@@ -11,6 +11,7 @@ from ...contracts import Evidence, NcclLogSummary, NcclMeasurement
 from ..limits import AtLeast, Equals, Limits
 from ..outcome import Outcome, failed, graded, passed, unknown
 from ..registry import check
+from ..signatures import remedies
 from ..views import RankView
 
 _NO_DEVICE = ("no_device", "plugin_failed")
@@ -76,10 +77,7 @@ def transport(rank: RankView, limits: Limits) -> Outcome:
 
 
 def _off_tcp(rank: RankView) -> list[str]:
-    return [
-        f"see that what serves on {rank.node} has /dev/infiniband and libibverbs",
-        "take NCCL_IB_DISABLE and NCCL_NET=Socket out of its environment and of the nccl.conf in its image",
-    ]
+    return remedies("tcp", rank.node)
 
 
 def _no_channels(rank: RankView, log: NcclLogSummary, details: _Details) -> Outcome:
@@ -189,12 +187,13 @@ def _connections(rank: RankView, log: NcclLogSummary, limits: Limits, details: _
     small = sorted({str(each["mtu_bytes"]) for each in made if each["mtu_bytes"] != expected})
     if not astray and not small:
         return None
+    other = any(device not in addresses for device, _ipv4 in foreign)
     wrong = f"queue pairs at {', '.join(astray)}, which nobody planned" if astray else f"packets of {small[0]} bytes"
     return failed(
         wrong,
         cause="configuration",
         remedy=[f"run site.yml: role fabric sets addresses and MTU of {rank.node}"],
-        signature="unplanned-address" if astray else "small-packets",
+        signature="wrong-hca" if other else "unplanned-address" if astray else "small-packets",
         **details,
     )
 

@@ -10,6 +10,7 @@ import re
 from ..limits import AtLeast, Equals, Limits, MinVersion, OneOf
 from ..outcome import Outcome, degraded, failed, graded, passed, unknown
 from ..registry import check
+from ..signatures import remedies
 from ..views import NodeView
 
 _GIB_IN_KIB = 1024 * 1024
@@ -121,19 +122,18 @@ def pcie(node: NodeView, limits: Limits) -> Outcome:
         if speed.grade(link["current_speed_gts"] or 0) != "pass" or width.grade(link["current_width"] or 0) != "pass"
     ]
     threshold = {"pass": f"{speed.min:g} GT/s x{width.min:g}"}
-    narrow = any(width.grade(link["current_width"] or 0) != "pass" for link in links.values())
+    name = "pcie-speed"
+    if any(width.grade(link["current_width"] or 0) != "pass" for link in links.values()):
+        name = "pcie-lanes"
     if not slow and len(links) == len(node.planned):
         return passed("every half is on its full PCIe lanes", measured=measured, threshold=threshold)
     return failed(
         f"PCIe trained down: {', '.join(slow)}",
         cause="hardware",
-        remedy=[
-            f"x2: update the BIOS of {node.node} with fwupd",
-            f"2.5 GT/s: run the field diagnostics on {node.node} and return it",
-        ],
+        remedy=remedies(name, node.node),
         measured=measured,
         threshold=threshold,
-        signature="pcie-lanes" if narrow else "pcie-speed",
+        signature=name,
     )
 
 
@@ -179,7 +179,7 @@ def contiguous_memory(node: NodeView, limits: Limits) -> Outcome:
     memory = node.facts["memory_kib"]
     total, free = memory.get("CmaTotal"), memory.get("CmaFree")
     measured = {"CmaTotal_kib": total, "CmaFree_kib": free, "kernel": node.facts["kernel"]}
-    remedy = [f"boot {node.node} with kho=off on the kernel command line"]
+    remedy = remedies("kho-cma", node.node)
     if total is None or free is None:
         return unknown("CmaTotal or CmaFree is not in /proc/meminfo", measured=measured)
     if free > total:

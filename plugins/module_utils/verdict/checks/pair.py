@@ -14,7 +14,7 @@ from ...contracts import BandwidthRun, BandwidthSettings, Evidence, Failure, Lat
 from ..limits import AtLeast, AtMost, Bands, Equals, Limits
 from ..outcome import Grade, Outcome, failed, graded, passed, unknown
 from ..registry import check
-from ..signatures import classify
+from ..signatures import classify, remedies
 from ..spread import spread_of
 from ..views import DirectionView, PairView, judged_runs
 
@@ -61,6 +61,9 @@ def verbs(way: DirectionView, limits: Limits) -> Outcome:
     if doubt:
         return unknown(doubt, remedy=[f"measure {_nodes(way)} again"], **details)
     wrong = _wrong_way(way, runs, expected)
+    if wrong and _by_another_device(way, runs):
+        help_ = remedies("wrong-hca", _nodes(way))
+        return failed(wrong, cause="configuration", remedy=help_, signature="wrong-hca", **details)
     if wrong:
         return failed(
             wrong, cause="configuration", remedy=[f"compare addresses, GIDs and MTU of {_nodes(way)}"], **details
@@ -104,6 +107,13 @@ def _wrong_addresses(way: DirectionView, runs: list[BandwidthRun]) -> str | None
         if (run["local_ipv4"], run["remote_ipv4"]) != planned:
             return f"ran from {run['local_ipv4']} to {run['remote_ipv4']}, planned is {planned[0]} to {planned[1]}"
     return None
+
+
+def _by_another_device(way: DirectionView, runs: list[BandwidthRun]) -> bool:
+    """An address of its own that is not the planned one; none at all is a GID without an address."""
+    used = {(run["local_ipv4"], way.sender["ipv4"]) for run in runs}
+    used |= {(run["remote_ipv4"], way.receiver["ipv4"]) for run in runs}
+    return all(found is not None for found, _planned in used) and any(found != planned for found, planned in used)
 
 
 @check(
@@ -364,12 +374,14 @@ def accounting(way: DirectionView, limits: Limits) -> Outcome:
         stray += [f"{name} {word} {ratio:.0%}" for name, ratio in others.items() if most.grade(ratio) != "pass"]
     if not lost and not stray:
         return passed("the bytes went over the planned ports", measured=measured, threshold=threshold)
+    again = [f"compare routes and GIDs of {_nodes(way)}: the traffic takes another port"]
     return failed(
         ", ".join([*lost, *stray]),
         cause="configuration",
-        remedy=[f"compare routes and GIDs of {_nodes(way)}: the traffic takes another port"],
+        remedy=remedies("wrong-hca", _nodes(way)) if stray else again,
         measured=measured,
         threshold=threshold,
+        signature="wrong-hca" if stray else None,
     )
 
 

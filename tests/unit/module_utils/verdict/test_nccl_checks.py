@@ -198,7 +198,7 @@ CASES = [
     Case("no bytes", "C03", moved(rocep1s0f1=0), "fail", "p1 a (rocep1s0f1)", "dead-half"),
     Case("recorded, elsewhere", "C03", recorded("triangle-rank0"), "fail", "192.168.100.1", "unplanned-address"),
     Case("no IPv4", "C03", connection(ipv4=None), "fail", "rocep1s0f0, which", "unplanned-address"),
-    Case("another device", "C03", connection(device="mlx5_9"), "fail", "mlx5_9", "unplanned-address"),
+    Case("another device", "C03", connection(device="mlx5_9"), "fail", "mlx5_9", "wrong-hca"),
     Case("small packets", "C03", connection(mtu_bytes=1024), "fail", "1024 bytes", "small-packets"),
     Case("a third", "C03", moved(roceP2p1s0f0=5 * 10**8, roceP2p1s0f1=5 * 10**8), "degraded", "expected 40%", "uneven-halves"),
     Case("a trickle", "C03", moved(roceP2p1s0f0=10**6, roceP2p1s0f1=10**6), "fail", "by half b", "uneven-halves"),

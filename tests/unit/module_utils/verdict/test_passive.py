@@ -288,7 +288,7 @@ def test_what_deserves_a_look_comes_with_its_remedy_the_worst_first() -> None:
     found = look(reading, MISSING)
     assert [note.text.partition(":")[0] for note in found.look_at] == ["N03 spark2", "N13 spark1"]
     assert [note.action for note in found.look_at] == [
-        "x2: update the BIOS of spark2 with fwupd",
+        "update the BIOS of spark2 with fwupd",
         "reboot spark1, then measure again",
     ]
     assert found.in_the_way == ()

@@ -14,7 +14,13 @@ from ansible_collections.gb10.cluster.plugins.module_utils.verdict.records impor
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.signatures import SIGNATURES, classify
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import views
 from ansible_collections.gb10.cluster.tests.unit import builders
-from ansible_collections.gb10.cluster.tests.unit.builders import LAB, direction_of, half_of, set_bandwidth
+from ansible_collections.gb10.cluster.tests.unit.builders import (
+    LAB,
+    direction_of,
+    half_of,
+    set_bandwidth,
+    set_both_halves,
+)
 
 
 def gb10_bands(check: str) -> Bands:
@@ -118,3 +124,99 @@ def test_a_narrow_pcie_link_is_the_finding_and_not_the_bandwidth_it_leaves(found
     records = judge(reading, "run")
     roots = [record for record in records if is_root(record)]
     assert [(record["check"], record["signature"]) for record in roots] == [("N03", signature)]
+
+
+# --- the causes that issue and catalogue name, each as it shows ---
+
+FIRST = "spark1:p0:a-spark2:p1:a"
+
+
+def slow(gbps: float) -> t.Callable[[t.Any], None]:
+    return lambda reading: set_bandwidth(reading, FIRST, gbps)
+
+
+def over_second_bridge(reading: t.Any) -> None:
+    for path in reading.plan["paths"]:
+        set_bandwidth(reading, path["id"], 4.85)
+
+
+def pcie(**found: t.Any) -> t.Callable[[t.Any], None]:
+    return lambda reading: t.cast("t.Any", half_of(reading, "spark1", "p0", "a")["pcie"]).update(found)
+
+
+def from_another_address(reading: t.Any) -> None:
+    for run in direction_of(reading, FIRST, "spark1")["bandwidth"]:
+        run["local_ipv4"] = "10.210.1.1"
+
+
+def over_another_port(reading: t.Any) -> None:
+    direction = direction_of(reading, FIRST, "spark1")
+    direction["tx_bytes"]["roceP2p1s0f0"] = sum(direction["tx_bytes"].values())
+
+
+def over_tcp(reading: t.Any) -> None:
+    reading.nccl["spark2"]["log"].update(networks=["Socket"], transports={"NET/Socket": 8})
+
+
+@pytest.mark.parametrize(
+    ("topology", "spoil", "check", "signature", "first_remedy"),
+    [
+        pytest.param("triangle", slow(13.3), "P02", "cx7-init-clamp", "reboot spark1 and spark2 with", id="clamp"),
+        pytest.param(
+            "triangle",
+            lambda r: set_both_halves(r, "spark1", "spark2", 6.7, 6.7),
+            "P03",
+            "cx7-init-clamp",
+            "reboot spark1 and spark2 with",
+            id="clamp on both halves",
+        ),
+        pytest.param("triangle", pcie(current_width=2), "N03", "pcie-lanes", "update the BIOS of spark1", id="x2"),
+        pytest.param(
+            "triangle", pcie(current_speed_gts=2.5), "N03", "pcie-speed", "power spark1 off, unplug it", id="2.5 GT/s"
+        ),
+        pytest.param(
+            "triangle",
+            lambda r: set_both_halves(r, "spark1", "spark2", 55.0, 55.0),
+            "P03",
+            "one-half",
+            "compare the PCIe links (N03) of spark1 and spark2",
+            id="one half",
+        ),
+        pytest.param(
+            "triangle", from_another_address, "P01", "wrong-hca", "compare the RDMA device names", id="wrong HCA by GID"
+        ),
+        pytest.param(
+            "triangle", over_another_port, "P05", "wrong-hca", "compare the RDMA device names", id="wrong HCA by bytes"
+        ),
+        pytest.param(
+            "switch", over_second_bridge, "P02", "switch-cpu-path", "see that all fabric ports are in", id="switch CPU"
+        ),
+        pytest.param(
+            "triangle",
+            lambda r: r.facts["spark1"]["memory_kib"].update(CmaTotal=0, CmaFree=300),
+            "N05",
+            "kho-cma",
+            "boot spark1 with kho=off",
+            id="KHO/CMA",
+        ),
+        pytest.param("triangle", over_tcp, "C02", "tcp", "see that what serves on spark2 has /dev/inf", id="TCP"),
+        pytest.param("triangle", slow(0.5), "P02", "broken-path", "reseat the plugs between spark1", id="broken"),
+    ],
+)
+def test_each_known_cause_is_named_with_its_remedies_in_order(
+    topology: str, spoil: t.Callable[[t.Any], None], check: str, signature: str, first_remedy: str
+) -> None:
+    reading = builders.healthy_reading(builders.plan(topology))
+    spoil(reading)
+    found = [record for record in judge(reading, "run") if record["check"] == check and is_root(record)]
+    assert found
+    assert {record["signature"] for record in found} == {signature}
+    assert found[0]["remedy"][0].startswith(first_remedy)
+
+
+def test_a_gid_without_an_address_is_no_other_device() -> None:
+    reading = builders.healthy_reading(builders.plan())
+    for run in direction_of(reading, FIRST, "spark1")["bandwidth"]:
+        run["local_ipv4"] = None
+    (found,) = [record for record in judge(reading, "run") if record["check"] == "P01" and is_root(record)]
+    assert (found["outcome"], found["signature"]) == ("fail", None)
