@@ -124,6 +124,7 @@ measurement:
             argv: [ib_write_bw, -d, rocep1s0f0, "..."]
             rc: 0
             raw_sha256: 5f70bf18a08660...
+            duration_s: 5.3
         latency:
           typical_us: 1.6
           p99_us: 1.75
@@ -132,6 +133,7 @@ measurement:
           argv: [ib_write_lat, -d, rocep1s0f0, "..."]
           rc: 0
           raw_sha256: 9834876dcfb05c...
+          duration_s: 0.4
         tx_bytes:
           rocep1s0f0: 69920000000
         failure: null

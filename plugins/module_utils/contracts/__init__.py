@@ -50,7 +50,7 @@ from .nccl import (
 )
 from .plan import HalfLinkPlan, HalfPlan, LinkEnd, LinkPlan, NodePlan, PathEnd, PathPlan, PeerPlan, Plan, SwitchPortPlan
 from .profile import BandwidthSettings, LatencySettings, NcclSettings, Profile
-from .verdict import CheckRecord, Diagnosis, Evidence, EvidenceFile, Verdict
+from .verdict import CheckRecord, Diagnosis, Evidence, EvidenceFile, MatrixCost, Verdict
 from .words import SCHEMA, Cage, Cause, HalfName, Level, OutcomeName, Topology
 
 __all__ = [
@@ -79,6 +79,7 @@ __all__ = [
     "LinkEnd",
     "LinkPlan",
     "LldpNeighbour",
+    "MatrixCost",
     "NcclConnection",
     "NcclFileFacts",
     "NcclFinding",

@@ -42,6 +42,7 @@ class BandwidthRun(t.TypedDict):
     argv: list[str]
     rc: int
     raw_sha256: str
+    duration_s: t.NotRequired[float]  # of the tool, its connecting included
 
 
 class LatencyRun(t.TypedDict):
@@ -52,6 +53,7 @@ class LatencyRun(t.TypedDict):
     argv: list[str]
     rc: int
     raw_sha256: str
+    duration_s: t.NotRequired[float]  # of the tool, its connecting included
 
 
 class Failure(t.TypedDict):

@@ -49,11 +49,21 @@ class Verdict(t.TypedDict):
     run_id: str
 
 
+class MatrixCost(t.TypedDict):
+    """The time that the pair matrix took."""
+
+    wall_s: float  # of the node that took longest
+    slots_s: float  # of everything measured, waiting for the peer included
+    tools_s: float | None  # of the measuring tools alone; None: some did not say
+    ratio: float | None  # wall_s / tools_s
+
+
 class EvidenceFile(t.TypedDict):
     schema: str
     run_id: str
     plan: Plan
     profile: str
     levels: t.NotRequired[list[Level]]  # a run of some levels, which never admits; absent: the whole
+    matrix_cost: t.NotRequired[MatrixCost]  # absent where not every node has measured
     records: list[CheckRecord]
     verdict: Verdict

@@ -70,6 +70,7 @@ def bandwidth_run(result: CommandResult, json_text: str | None, warmup: bool) ->
         "argv": result.argv,
         "rc": result.rc,
         "raw_sha256": _sha256(result),
+        "duration_s": round(result.duration_s, 2),
     }
 
 
@@ -85,6 +86,7 @@ def latency_run(result: CommandResult, json_text: str | None) -> LatencyRun:
         "argv": result.argv,
         "rc": result.rc,
         "raw_sha256": _sha256(result),
+        "duration_s": round(result.duration_s, 2),
     }
 
 

@@ -137,8 +137,7 @@ class _Reader:
             line, folded = _FOLDED.subn("", line)
             self._folded = self._folded or folded > 0
         # With NCCL_DEBUG=VERSION, and on some builds always, the version has no level in front.
-        version = _VERSION.search(line)
-        if version and self._version is None:
+        if self._version is None and (version := _VERSION.search(line)):
             self._version = version[1]
         level = _LEVEL.search(line)
         if level is None:

@@ -90,11 +90,10 @@ def _proven(path: PathPlan, records: Records) -> bool:
 
 
 def _refused(path: PathPlan, records: Records) -> bool:
+    refusing = [record for record in records if refuses(record) and record["signature"] != CHECK_MODE]
     # Where one half fails, the check of both is blocked; that says nothing about the other half.
-    mine = [
-        record for record in records if concerns(record, path) and (is_root(record) or not is_of_both_halves(record))
-    ]
-    return any(refuses(record) and record["signature"] != CHECK_MODE for record in mine)
+    mine = [record for record in refusing if is_root(record) or not is_of_both_halves(record)]
+    return any(concerns(record, path) for record in mine)
 
 
 def _suspect(record: CheckRecord) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..contracts import SCHEMA, CheckRecord, EvidenceFile, Verdict
+from .cost import matrix_cost
 from .diagnosis import diagnose
 from .judge import judge
 from .outcome import BLOCKED
@@ -20,7 +21,7 @@ def decide(reading: Reading, run_id: str) -> EvidenceFile:
     check_plan(reading.plan)
     validated(reading.profile)
     records = judge(reading, run_id)
-    return {
+    evidence: EvidenceFile = {
         "schema": SCHEMA,
         "run_id": run_id,
         "plan": reading.plan,
@@ -28,6 +29,8 @@ def decide(reading: Reading, run_id: str) -> EvidenceFile:
         "records": records,
         "verdict": verdict(reading, records, run_id),
     }
+    cost = matrix_cost(reading.plan["nodes"], reading.measurements)
+    return evidence if cost is None else {**evidence, "matrix_cost": cost}
 
 
 def verdict(reading: Reading, records: list[CheckRecord], run_id: str) -> Verdict:

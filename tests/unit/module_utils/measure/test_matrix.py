@@ -31,6 +31,8 @@ def test_a_healthy_triangle_yields_the_whole_matrix(full_cluster):
     for (path, sender), entry in measured.items():
         assert [run["warmup"] for run in entry["bandwidth"]] == [True, False, False, False]
         ends = {end["node"]: end["ipv4"] for plan in cluster.paths if plan["id"] == path for end in plan["ends"]}
+        # The time of the tools, for what the matrix costs beside them.
+        assert 0 < sum(run["duration_s"] for run in (*entry["bandwidth"], entry["latency"])) <= entry["duration_s"]
         for run in entry["bandwidth"]:
             assert (run["gbps"], run["mtu"], run["qps"], run["iterations"], run["agrees"]) == (
                 111.86,
