@@ -33,7 +33,10 @@ LEVELS: dict[Scope, Level] = {
 
 # Error counters grow over the pair matrix, and what a rank did is a part of what all ranks did: these are measured, and
 # so judged, with the level that measures them.
-_MEASURED_WITH: dict[str, Level] = {"growth": "pair", "rank": "cluster", "ranks": "cluster"}
+_MEASURED_WITH: dict[str, Level] = {
+    **dict.fromkeys(("growth", "direction", "served", "pair"), "pair"),
+    **dict.fromkeys(("rank", "ranks"), "cluster"),
+}
 
 
 @dataclass(frozen=True, slots=True)
