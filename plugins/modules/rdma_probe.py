@@ -16,9 +16,14 @@ description:
     once, two C(ib_write_bw) at the same time, without latency. Only this shows two halves that share one PCIe link.
   - The nodes find each other by small UDP messages on the fabric addresses. A peer that does not appear within the
     C(rendezvous_s) of the profile, or falls silent later, becomes a failure of the paths to it, never a pass.
+  - Before that every node pings its peers over the planned interfaces with a packet that fills the planned MTU and may
+    not be split, and with a small one.
+  - A node measures one thing at a time. While another measurement or a change of the links runs on it, nothing is
+    measured and RV(measurement.skipped) begins with C(busy:), as it does when a process uses the GPU or memory is short.
   - It measures and does not judge. A low number, a missing peer or a broken path never fails the task. The action
     plugin M(gb10.cluster.gate) turns the result into a verdict.
-  - It changes nothing on the node. Everything it starts has a time limit and is ended before it returns, also when it
+  - It changes nothing on the node but the content of C(/run/gb10-cluster/measurement.lock), which names who measures.
+    Everything it starts has a time limit and is ended before it returns, also when it
     is terminated itself.
 notes:
   - Uses UDP port 18614 and TCP ports from 18700 on (64 for each direction of a path and 128 for both halves at once,
@@ -29,6 +34,7 @@ notes:
   - The bytes of a soft-RoCE device are its packets times the path MTU, an estimate.
 requirements:
   - perftest
+  - iputils-ping
 author:
   - gb10.cluster contributors (@gb10-cluster)
 extends_documentation_fragment:
@@ -85,6 +91,11 @@ measurement:
       returned: always
     pairs_served:
       description: One entry for each peer from which this node receives on both halves of a cable at once.
+      type: list
+      elements: dict
+      returned: always
+    pings:
+      description: One entry for each path, with the answers to large and to small packets.
       type: list
       elements: dict
       returned: always
@@ -162,6 +173,18 @@ measurement:
         repeated: []
         duration_s: 23.7
     pairs_served: []
+    pings:
+      - path: spark1:p0:a-spark2:p1:a
+        from_node: spark1
+        to_node: spark2
+        size_bytes: 8972
+        asked: 3
+        received: 3
+        small_received: 3
+        problem: null
+        argv: [ping, -n, -c, "3", "..."]
+        rc: 0
+        raw_sha256: 1f0c2ab94d7e...
     counter_deltas:
       rocep1s0f0:
         packet_seq_err: 0

@@ -24,6 +24,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.contracts import (
     PairServed,
     PathEnd,
     PathPlan,
+    Ping,
     Plan,
     Profile,
     RdmaMeasurement,
@@ -322,10 +323,12 @@ def _behind_switch(plan: Plan, name: str) -> Discovery:
 def _measurement(plan: Plan, profile: Profile, name: str, gbps: float, us: float) -> RdmaMeasurement:
     directions: list[Direction] = []
     served: list[Served] = []
+    pings: list[Ping] = []
     for path in plan["paths"]:
         for sender, receiver in (path["ends"], path["ends"][::-1]):
             if sender["node"] == name:
                 directions.append(_direction(profile, path, sender, receiver, gbps, us))
+                pings.append(_ping(plan, path, sender, receiver))
             if receiver["node"] == name:
                 served.append(_served(plan, profile, path, sender, receiver))
     ways = both_halves(plan)
@@ -338,6 +341,7 @@ def _measurement(plan: Plan, profile: Profile, name: str, gbps: float, us: float
         "served": served,
         "pairs": [_pair(profile, *halves, gbps) for halves in ways if halves[0][1]["node"] == name],
         "pairs_served": [_pair_served(profile, *halves) for halves in ways if halves[0][2]["node"] == name],
+        "pings": pings,
         "counter_deltas": {half["rdma"]: dict.fromkeys(MLX5_COUNTERS, 0) for half in plan["nodes"][name]["halves"]},
         "skipped": None,
         "duration_s": 60.0,
@@ -407,6 +411,22 @@ def _served(plan: Plan, profile: Profile, path: PathPlan, sender: PathEnd, recei
         "rx_bytes": {receiver["rdma"]: count * 40005 * settings["size_bytes"]},
         "rcs": [0] * (count + 1),
         "failure": None,
+    }
+
+
+def _ping(plan: Plan, path: PathPlan, sender: PathEnd, receiver: PathEnd) -> Ping:
+    return {
+        "path": path["id"],
+        "from_node": sender["node"],
+        "to_node": receiver["node"],
+        "size_bytes": plan["mtu"] - 28,
+        "asked": 3,
+        "received": 3,
+        "small_received": 3,
+        "problem": None,
+        "argv": ["ping", "-M", "do", "-I", sender["netdev"], receiver["ipv4"]],
+        "rc": 0,
+        "raw_sha256": "0" * 64,
     }
 
 

@@ -19,6 +19,7 @@ from .fabric import (
     Pair,
     PairHalf,
     PairServed,
+    Ping,
     RdmaMeasurement,
     Served,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "PathPlan",
     "PcieFacts",
     "PeerPlan",
+    "Ping",
     "Plan",
     "Profile",
     "RdmaFacts",

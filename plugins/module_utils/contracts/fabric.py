@@ -118,6 +118,22 @@ class PairServed(t.TypedDict):
     failure: Failure | None
 
 
+class Ping(t.TypedDict):
+    """Echo requests that may not be split, over a planned interface, while nothing else was measured (L11)."""
+
+    path: str
+    from_node: str
+    to_node: str
+    size_bytes: int  # of the payload that fills the planned MTU
+    asked: int  # answers of each size that were waited for
+    received: int | None  # None: ping did not say
+    small_received: int | None
+    problem: str | None  # why one of them is not known, or what kept the large ones from leaving
+    argv: list[str]  # of the large ones
+    rc: int
+    raw_sha256: str
+
+
 class RdmaMeasurement(t.TypedDict):
     schema: str
     node: str
@@ -127,6 +143,7 @@ class RdmaMeasurement(t.TypedDict):
     served: list[Served]
     pairs: list[Pair]
     pairs_served: list[PairServed]
+    pings: list[Ping]
     counter_deltas: dict[str, dict[str, int]]  # RDMA device -> error counter -> growth over the test window
     skipped: str | None  # why nothing was measured (check mode, busy ...)
     duration_s: float

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 import typing as t
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ..measure.lock import alone
 from ..plan.netplan import OWN_NETPLAN, OWN_NETPLAN_MODE
 from . import undo
 from .errors import FabricError
@@ -42,13 +44,14 @@ def present(host: Host, request: Request) -> Outcome:
         validate(host, _files_to_come(found), found.interfaces(host, found.touched))
     if request.check_mode:
         return Outcome(changed=True, diff=diff)
-    unit = _arm(host, request, found)
-    try:
-        _change(host, request, found)
-    except (FabricError, OSError) as error:
-        undo.restore_now(host, undo.PENDING)
-        findings = error.findings if isinstance(error, FabricError) else [str(error)]
-        raise FabricError(*findings, "The previous fabric configuration was put back") from error
+    with _no_measurement(host):
+        unit = _arm(host, request, found)
+        try:
+            _change(host, request, found)
+        except (FabricError, OSError) as error:
+            undo.restore_now(host, undo.PENDING)
+            findings = error.findings if isinstance(error, FabricError) else [str(error)]
+            raise FabricError(*findings, "The previous fabric configuration was put back") from error
     return Outcome(changed=True, diff=diff, revert_unit=unit)
 
 
@@ -79,19 +82,31 @@ def absent(host: Host, check_mode: bool) -> Outcome:
         return Outcome(changed=False)
     diff = [_file_diff(OWN_NETPLAN, own, None)] + [_file_diff(path, None, _aside(host, path)) for path in before.moved]
     if not check_mode:
-        undo.disarm(host)
-        before.save(host, undo.ORIGINAL)
-        undo.restore_now(host, undo.ORIGINAL)
-        stuck = [path for path in before.moved if _aside(host, path) is not None]
-        if host.exists(OWN_NETPLAN) or stuck:
-            raise FabricError(
-                f"not everything could be put back: {', '.join([OWN_NETPLAN, *stuck])}; look at `df /etc`"
-            )
-        undo.forget(host, undo.STATE)
+        with _no_measurement(host):
+            _put_back(host, before)
     return Outcome(changed=True, diff=diff)
 
 
 # --- the change ---
+
+
+@contextmanager
+def _no_measurement(host: Host) -> t.Iterator[None]:
+    """New addresses change the GID table under a measurement and void it, so one waits for the other."""
+    with alone(host, "fabric_links") as locked_out:
+        if locked_out is not None:
+            raise FabricError(f"nothing was changed, {locked_out}; run again when it has ended")
+        yield
+
+
+def _put_back(host: Host, before: undo.Snapshot) -> None:
+    undo.disarm(host)
+    before.save(host, undo.ORIGINAL)
+    undo.restore_now(host, undo.ORIGINAL)
+    stuck = [path for path in before.moved if _aside(host, path) is not None]
+    if host.exists(OWN_NETPLAN) or stuck:
+        raise FabricError(f"not everything could be put back: {', '.join([OWN_NETPLAN, *stuck])}; look at `df /etc`")
+    undo.forget(host, undo.STATE)
 
 
 def _arm(host: Host, request: Request, found: Survey) -> str:

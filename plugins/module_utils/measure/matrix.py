@@ -19,6 +19,8 @@ from ..probe.error import ProbeError
 from ..probe.ethtool import parse_statistics
 from ..probe.schedule import schedule
 from .ending import ending_on_signals
+from .lock import alone
+from .pings import ping_peers
 from .readiness import why_not_now
 from .serve import Server
 from .station import Station
@@ -35,10 +37,11 @@ SCHEMA = "1"
 def measure(host: Host, node: str, plan: Plan, profile: Profile) -> RdmaMeasurement:
     """Measure every planned path of a node, both ways and both halves at once, together with its peers."""
     started = time.monotonic()
-    measurement = not_measured(node, profile, why_not_now(host, profile))
-    if measurement["skipped"] is None:
-        with ending_on_signals(), host.scratch() as scratch:
-            _fill(measurement, host, plan, profile, scratch)
+    with alone(host, "rdma_probe") as locked_out:
+        measurement = not_measured(node, profile, locked_out or why_not_now(host, profile))
+        if measurement["skipped"] is None:
+            with ending_on_signals(), host.scratch() as scratch:
+                _fill(measurement, host, plan, profile, scratch)
     measurement["duration_s"] = round(time.monotonic() - started, 2)
     return measurement
 
@@ -53,6 +56,7 @@ def not_measured(node: str, profile: Profile, why: str | None) -> RdmaMeasuremen
         "served": [],
         "pairs": [],
         "pairs_served": [],
+        "pings": [],
         "counter_deltas": {},
         "skipped": why,
         "duration_s": 0.0,
@@ -66,6 +70,7 @@ def _fill(measurement: RdmaMeasurement, host: Host, plan: Plan, profile: Profile
     measurement["tool_versions"]["perftest"] = station.options.version
     try:
         station.rendezvous()
+        measurement["pings"] = ping_peers(host, node, station.links, plan["mtu"], station.listen)
         before = _errors(host, station.netdevs)
         for slot in slots:
             if slot.sender == node:

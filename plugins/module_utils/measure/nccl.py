@@ -20,6 +20,7 @@ from ..probe.nccl_log import read_nccl_log
 from ..shape import fits
 from . import nccl_bench
 from .ending import ending_on_signals
+from .lock import alone
 from .nccl_runtime import JOB, LOG, PROGRAM, REPORT
 from .nccl_summary import summary
 from .readiness import gpu_work, short_of_memory, wanted_free_kib
@@ -55,18 +56,26 @@ class BenchReport(t.TypedDict):
 def measure(host: Host, node: str, plan: Plan, profile: Profile, runtime: Runtime, port: int = PORT) -> NcclMeasurement:
     """Run this node's rank, together with those of all other nodes of the plan."""
     started = time.monotonic()
-    why = why_not_now(host, plan, profile, runtime)
-    measurement = not_measured(node, plan, profile, runtime, why)
-    if why is None:
-        with ending_on_signals(), host.scratch() as scratch:
-            _prepare(host, scratch, runtime, _job(node, plan, profile, port))
-            environment = rank_environment(plan, node, f"{runtime.inside(host, scratch)}/{LOG}")
-            before = _port_bytes(host)
-            result = _run(host, scratch, runtime, environment, profile["nccl"]["timeout_s"] + START_S)
-            measurement["tx_bytes"], measurement["rx_bytes"] = map(_grown, before, _port_bytes(host))
-            _fill(measurement, host, scratch, result, profile["nccl"]["timeout_s"])
+    with alone(host, "nccl_probe") as locked_out:
+        why = locked_out or why_not_now(host, plan, profile, runtime)
+        measurement = not_measured(node, plan, profile, runtime, why)
+        if why is None:
+            with ending_on_signals(), host.scratch() as scratch:
+                _measure(measurement, host, plan, profile, runtime, scratch, port)
     measurement["duration_s"] = round(time.monotonic() - started, 2)
     return measurement
+
+
+def _measure(
+    measurement: NcclMeasurement, host: Host, plan: Plan, profile: Profile, runtime: Runtime, scratch: str, port: int
+) -> None:
+    node, timeout_s = measurement["node"], profile["nccl"]["timeout_s"]
+    _prepare(host, scratch, runtime, _job(node, plan, profile, port))
+    environment = rank_environment(plan, node, f"{runtime.inside(host, scratch)}/{LOG}")
+    before = _port_bytes(host)
+    result = _run(host, scratch, runtime, environment, timeout_s + START_S)
+    measurement["tx_bytes"], measurement["rx_bytes"] = map(_grown, before, _port_bytes(host))
+    _fill(measurement, host, scratch, result, timeout_s)
 
 
 def not_measured(node: str, plan: Plan, profile: Profile, runtime: Runtime, why: str | None) -> NcclMeasurement:

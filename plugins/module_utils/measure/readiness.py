@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..probe.busy import BUSY
 from ..probe.commands import BANDWIDTH_TOOL, LATENCY_TOOL, MAX_ATTEMPTS, runs_of
 from ..probe.error import ProbeError
 from ..probe.schedule import TURNS_PER_SLOT
@@ -41,7 +42,7 @@ def short_of_memory(host: Host, needed_kib: int) -> str | None:
     except ProbeError as error:
         return str(error)
     if available < needed_kib:
-        return f"only {available} KiB of memory are available, {needed_kib} are wanted"
+        return f"{BUSY}only {available} KiB of memory are available, {needed_kib} are wanted"
     return None
 
 
@@ -68,4 +69,4 @@ def gpu_work(host: Host) -> str | None:
     if not processes:
         return None
     pids = ", ".join(str(process["pid"]) for process in processes)
-    return f"a process is using the GPU (pid {pids}): drain the node first"
+    return f"{BUSY}a process is using the GPU (pid {pids}): drain the node first"

@@ -49,9 +49,9 @@ class Station:
         self.runs = runs_of(profile)
         self._mtus = _path_mtus(host)
         self._endpoints: dict[str, Endpoint] = {}
-        links = [self._link(path["id"], *ends) for path in plan["paths"] if (ends := own_end(path, node))]
-        self.hellos = Hellos(node, plan_nonce(plan), links)
-        self.netdevs = {link.own["rdma"]: link.own["netdev"] for link in links}
+        self.links = [self._link(path["id"], *ends) for path in plan["paths"] if (ends := own_end(path, node))]
+        self.hellos = Hellos(node, plan_nonce(plan), self.links)
+        self.netdevs = {link.own["rdma"]: link.own["netdev"] for link in self.links}
         self._deadline = time.monotonic() + profile["rendezvous_s"] + self._longest(slots)
         self._processes: list[Process] = []
 
@@ -88,6 +88,10 @@ class Station:
             self.hellos.pump(POLL_S)
         # A peer that heard us last must learn that we heard it, even when there is nothing to wait for here.
         self.hellos.pump(0)
+
+    def listen(self) -> None:
+        """Stay in touch with the others while something else goes on."""
+        self.hellos.pump(POLL_S)
 
     def attempt(self, slot: Slot, perform: t.Callable[[Run], None]) -> Failure | None:
         """All runs of a slot; what ended them early, if anything did."""

@@ -99,6 +99,8 @@ def _refused(path: PathPlan, records: Records) -> bool:
 def _suspect(record: CheckRecord) -> str:
     if record["level"] == "cluster":
         return f"difference between {record['subject']['nodes'].replace(' ', ' and ')}"
+    if "path" in record["subject"]:
+        return f"path {record['subject']['path']}"
     kind = {1: "node", 2: "cage", 3: "port"}[len(record["subject"])]
     return f"{kind} {subject_key(record)}"
 

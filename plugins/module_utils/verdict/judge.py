@@ -108,7 +108,8 @@ def _gap(view: View, root: str, path: list[str]) -> str:
 def _parents_first(checks: list[Check]) -> list[Check]:
     by_id = {check.id: check for check in checks}
     graph = {
-        check.id: [parent for parent in (*check.parents, *check.far_parents) if parent in by_id] for check in checks
+        check.id: [each for each in (*check.parents, *check.far_parents, *check.explained_by) if each in by_id]
+        for check in checks
     }
     return [by_id[check_id] for check_id in graphlib.TopologicalSorter(graph).static_order()]
 
@@ -117,9 +118,11 @@ def _blocker(check: Check, view: View, own: Outcome, judged: Judged, required: s
     """The first parent that makes this answer worthless. An observed check never blocks: it may not refuse."""
     asked = [(parent, key) for parent in check.parents for key in view.related(CHECKS[parent].scope)]
     asked += [(parent, node) for parent in check.far_parents for node in view.far_nodes()]
+    asked += [(reason, key) for reason in check.explained_by for key in view.related(CHECKS[reason].scope)]
     for parent, key in asked:
         outcome = judged.get((parent, key)) if parent in required else None
-        same_gap = key == view.key or (key in view.pieces and own.name == "unknown")
+        same_gap = key == view.key and parent not in check.explained_by
+        same_gap = same_gap or (key in view.pieces and own.name == "unknown")
         if outcome is not None and _blocks(outcome, same_gap):
             return parent, key
     return None

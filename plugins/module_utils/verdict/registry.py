@@ -4,8 +4,9 @@
 """The catalogue of checks: one function per id, registered where it is written.
 
 A check names what it looks at (scope), the inputs without which it cannot answer (needs), the checks without which its
-answer means nothing (parents; far_parents are asked of the node at the other end of the cable) and the thresholds it
-takes from the profile. Its docstring is the catalogue entry.
+answer means nothing (parents; far_parents are asked of the node at the other end of the cable), those whose finding is
+the nearer reason for a bad answer but whose silence hides nothing (explained_by) and the thresholds it takes from the
+profile. Its docstring is the catalogue entry.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ LEVELS: dict[Scope, Level] = {
 # Error counters grow over the pair matrix, and what a rank did is a part of what all ranks did: these are measured, and
 # so judged, with the level that measures them.
 _MEASURED_WITH: dict[str, Level] = {
-    **dict.fromkeys(("growth", "direction", "served", "pair"), "pair"),
+    **dict.fromkeys(("growth", "direction", "served", "pair", "ping"), "pair"),
     **dict.fromkeys(("rank", "ranks"), "cluster"),
 }
 
@@ -46,15 +47,13 @@ class Check:
     needs: tuple[str, ...]  # dotted, from the sources of the view: "half.rdma.state"
     parents: tuple[str, ...]
     far_parents: tuple[str, ...]
+    explained_by: tuple[str, ...]
     limits: dict[str, type[Limit]]  # thresholds that a profile must have
     optional_limits: dict[str, type[Limit]]  # and those it may leave out
     active: bool  # loads the fabric, so it is not run in check mode
+    level: Level
     text: str
     judge: t.Callable[[t.Any, Limits], Outcome]
-
-    @property
-    def level(self) -> Level:
-        return LEVELS[self.scope]
 
     @property
     def run_with(self) -> Level:
@@ -82,9 +81,11 @@ def check(
     needs: tuple[str, ...] = (),
     parents: tuple[str, ...] = (),
     far_parents: tuple[str, ...] = (),
+    explained_by: tuple[str, ...] = (),
     limits: dict[str, type[Limit]] | None = None,
     optional_limits: dict[str, type[Limit]] | None = None,
     active: bool = False,
+    level: Level | None = None,  # else that of the scope
 ) -> t.Callable[[_Judge[_ViewT]], _Judge[_ViewT]]:
     """Register a function as the check of this id."""
 
@@ -99,9 +100,11 @@ def check(
             needs,
             parents,
             far_parents,
+            explained_by,
             limits or {},
             optional_limits or {},
             active,
+            level or LEVELS[scope],
             function.__doc__.strip(),
             function,
         )

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.gb10.cluster.plugins.module_utils.measure import lock
 from ansible_collections.gb10.cluster.plugins.modules import rdma_probe as module
 
 PROFILE = {
@@ -19,7 +21,11 @@ PLAN = {"nodes": {"spark1": {"rank": 0}}, "paths": []}
 
 
 @pytest.fixture
-def exited(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict]:
+def exited(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., dict]:
+    monkeypatch.setattr(lock, "LOCK", str(tmp_path / "lock"))
+
     def run(**arguments: object) -> dict:
         with (
             patch_module_args({"node": "spark1", "plan": PLAN, "profile": PROFILE} | arguments),
@@ -36,7 +42,7 @@ def test_check_mode_measures_nothing_and_says_so(exited: Callable[..., dict]) ->
     assert result["changed"] is False
     assert result["measurement"]["skipped"] == "check mode: nothing was measured"
     assert result["measurement"]["node"] == "spark1"
-    assert all(result["measurement"][kind] == [] for kind in ("directions", "served", "pairs", "pairs_served"))
+    assert all(result["measurement"][kind] == [] for kind in ("directions", "served", "pairs", "pairs_served", "pings"))
 
 
 def test_a_node_outside_the_plan_is_an_error_of_the_caller(exited: Callable[..., dict]) -> None:

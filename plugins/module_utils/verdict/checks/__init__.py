@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..registry import CHECKS, Check, catalogue
-from . import cage, cluster, half_link, nccl, nccl_collective, nccl_library, node, pair
+from . import cage, cluster, half_link, nccl, nccl_collective, nccl_library, node, pair, wire
 
 __all__ = [
     "CHECKS",
@@ -17,4 +17,5 @@ __all__ = [
     "nccl_library",
     "node",
     "pair",
+    "wire",
 ]

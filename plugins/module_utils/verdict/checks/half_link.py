@@ -231,6 +231,7 @@ def gid(half: HalfView, limits: Limits) -> Outcome:
     scope="half",
     needs=("growth",),
     parents=("N00", "L01", "L02"),
+    explained_by=("N09",),
     limits={"growth": Growth},
     active=True,
 )

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 
+from ...probe.busy import says_busy
 from ..limits import AtLeast, Equals, Limits, MinVersion, OneOf
 from ..outcome import Outcome, degraded, failed, graded, passed, unknown
 from ..registry import check
 from ..signatures import remedies
 from ..views import NodeView
+from ..views.loose import get
 
 _GIB_IN_KIB = 1024 * 1024
 
@@ -301,6 +303,9 @@ def _is_harmful(key: str, value: str, planned: dict[str, str]) -> bool:
 )
 def idle(node: NodeView, limits: Limits) -> Outcome:
     """The node has memory to spare and no foreign GPU process. A busy node is not bad, but its numbers say nothing."""
+    said = _said_busy(node)
+    if said is not None:
+        return unknown(said, cause="environment", remedy=_drain(node))
     available = node.facts["memory_kib"].get("MemAvailable")
     pids = [process["pid"] for process in node.facts["gpu_processes"] or []]
     if available is None:
@@ -313,7 +318,7 @@ def idle(node: NodeView, limits: Limits) -> Outcome:
         return unknown(
             f"busy: GPU process {' '.join(map(str, pids))}",
             cause="environment",
-            remedy=[f"stop what runs on {node.node} and measure again"],
+            remedy=_drain(node),
             measured=measured,
             threshold=threshold,
         )
@@ -321,11 +326,23 @@ def idle(node: NodeView, limits: Limits) -> Outcome:
         return unknown(
             f"busy: {gib:.1f} GiB of memory available, {least.min:g} needed",
             cause="environment",
-            remedy=[f"free memory on {node.node} and measure again"],
+            remedy=_drain(node),
             measured=measured,
             threshold=threshold,
         )
     return passed(f"idle, {gib:.0f} GiB available", measured=measured, threshold=threshold)
+
+
+def _said_busy(node: NodeView) -> str | None:
+    """What a probe found that came after the facts were read: work that had begun meanwhile, or another measurement."""
+    skipped = [
+        get(answers.get(node.node), "skipped") for answers in (node.reading.measurements, node.reading.nccl or {})
+    ]
+    return next(filter(says_busy, skipped), None)
+
+
+def _drain(node: NodeView) -> list[str]:
+    return [f"drain {node.node}: end what computes, serves or measures on it, or wait for it, then measure again"]
 
 
 @check("N11", scope="node", needs=("facts.kernel_log",), parents=("N00",))

@@ -34,6 +34,7 @@ def _nodes(way: DirectionView | PairView) -> str:
     scope="direction",
     needs=("direction.bandwidth", "direction.duration_s", "served.rcs"),
     parents=_PASSIVE,
+    explained_by=("N09", "L11"),
     limits={"path_mtu": Equals},
     active=True,
 )

@@ -64,6 +64,10 @@ class HalfView(View):
     def far_nodes(self) -> list[str]:
         return peers([self.planned])
 
+    @property
+    def pieces(self) -> list[str]:
+        return [self.key, self.node]
+
 
 @dataclass(frozen=True)
 class CageView(View):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ...contracts import BandwidthRun, Direction, NodeFacts, Pair, PairServed, PathEnd, PathPlan, Served
+from ...contracts import BandwidthRun, Direction, NodeFacts, Pair, PairServed, PathEnd, PathPlan, Ping, Served
 from ...plan.both_halves import both_halves
 from ..registry import Scope
 from .loose import first, get
@@ -51,6 +51,13 @@ class DirectionView(View):
         return served
 
     @property
+    def ping(self) -> Ping:
+        ping = self._ping()
+        if ping is None:
+            raise KeyError(self.key)
+        return ping
+
+    @property
     def facts(self) -> NodeFacts:
         return self.reading.facts[self.sender["node"]]
 
@@ -74,6 +81,10 @@ class DirectionView(View):
         entries = get(self.reading.measurement(self.receiver["node"]), "served")
         return t.cast("Served | None", self._mine(entries))
 
+    def _ping(self) -> Ping | None:
+        entries = get(self.reading.measurement(self.sender["node"]), "pings")
+        return t.cast("Ping | None", self._mine(entries))
+
     def _mine(self, entries: t.Any) -> t.Any:
         wanted = (self.path["id"], self.sender["node"], self.receiver["node"])
         return first(entries, lambda entry: (entry["path"], entry["from_node"], entry["to_node"]) == wanted)
@@ -82,11 +93,18 @@ class DirectionView(View):
         return {
             "direction": (self._direction(), Direction),
             "served": (self._served(), Served),
+            "ping": (self._ping(), Ping),
             "facts": (self.reading.facts.get(self.sender["node"]), NodeFacts),
         }
 
+    @property
+    def pieces(self) -> list[str]:
+        return [self.key, self.sender["node"], self.receiver["node"]]
+
     def absence(self, source: str) -> str:
         node = self.receiver["node"] if source == "served" else self.sender["node"]
+        if source == "ping" and self.reading.measurement(node):
+            return f"{node} did not ping this path"
         if source == "facts":
             return f"{node} did not report its routes"
         return self.reading.why_not_measured(node) or f"{node} has no result for this path"

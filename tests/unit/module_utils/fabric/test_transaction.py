@@ -10,6 +10,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.fabric.errors import 
 from ansible_collections.gb10.cluster.plugins.module_utils.fabric.survey import Request
 from ansible_collections.gb10.cluster.plugins.module_utils.fabric.transaction import absent, confirmed, present
 from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
+from ansible_collections.gb10.cluster.plugins.module_utils.measure.lock import alone
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.netplan import OWN_NETPLAN
 
 from tests.fakes.fabric_node import FABRIC, MGMT, FakeNode
@@ -52,6 +53,30 @@ def live(node: FakeNode) -> dict[str, tuple[int, list[str]]]:
 def apply(host: Host, plan: Plan, **changes: object) -> None:
     assert present(host, request_for(plan, **changes)).changed
     assert confirmed(host, request_for(plan, **changes)).changed
+
+
+# --- not under a measurement ---
+
+
+def test_links_are_not_changed_while_something_measures_over_them(host: Host, node: FakeNode, plan: Plan) -> None:
+    with alone(host, "rdma_probe"), pytest.raises(FabricError, match=r"nothing was changed, busy: .* rdma_probe\)"):
+        present(host, request_for(plan))
+    assert live(node) == UNTOUCHED
+    assert node.armed is None and node.files("/etc") == [] and node.files("/var") == []
+    apply(host, plan)
+    with alone(host, "nccl_probe"), pytest.raises(FabricError, match=r"busy: .* nccl_probe\)"):
+        absent(host, check_mode=False)
+    assert live(node) == LIVE
+
+
+def test_a_converged_node_and_check_mode_need_no_lock(host: Host, plan: Plan) -> None:
+    with alone(host, "rdma_probe"):
+        assert present(host, request_for(plan, check_mode=True)).changed
+    apply(host, plan)
+    with alone(host, "rdma_probe"):
+        assert not present(host, request_for(plan)).changed
+        assert not confirmed(host, request_for(plan)).changed
+        assert absent(host, check_mode=True).changed
 
 
 # --- the good way ---

@@ -14,6 +14,7 @@ from ansible_collections.gb10.cluster.tests.unit.module_utils.measure.node_proce
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[3]
+FIXTURES = REPOSITORY / "tests/fixtures/probe"
 TRIANGLE = (("spark1", "spark2"), ("spark2", "spark3"), ("spark3", "spark1"))
 HALVES = {
     ("p0", "a"): "rocep1s0f0",
@@ -59,7 +60,8 @@ class Cluster(NodeProcesses):
             ]
             path = f"{first}:p0:{half}-{second}:p1:{half}"
             self.paths.append({"id": path, "half": half, "subnet": f"127.{network}.{subnet}.0/24", "ends": ends})
-        self.plan = {"nodes": {f"spark{n}": {"rank": n - 1, "number": n} for n in (1, 2, 3)}, "paths": self.paths}
+        nodes = {f"spark{n}": {"rank": n - 1, "number": n} for n in (1, 2, 3)}
+        self.plan = {"mtu": 9000, "nodes": nodes, "paths": self.paths}
         self._commands()
         self.misbehave({})
 
@@ -100,6 +102,7 @@ class Cluster(NodeProcesses):
             f"hca_id:\t{rdma}\n\tfw_ver:\t\t0.0.0\n\t\tport:\t1\n\t\t\tstate:\t\t\tPORT_ACTIVE (4)\n\t\t\tactive_mtu:\t\t4096 (5)\n"
             for rdma in HALVES.values()
         )
+        self.command("ping", f"cat {FIXTURES / 'real-debian12-ping-jumbo.txt'}")
         self.command("ibv_devinfo", f"cat <<'END'\n{ports}END")
 
     def command(self, name: str, script: str) -> None:
@@ -162,6 +165,7 @@ def two_nodes(tmp_path: Path):
     """Both halves of one cable, and nobody else."""
     two = Cluster(tmp_path, "ab")
     two.plan = {
+        "mtu": 9000,
         "nodes": {name: two.plan["nodes"][name] for name in ("spark1", "spark2")},
         "paths": [path for path in two.paths if "spark3" not in path["id"]],
     }

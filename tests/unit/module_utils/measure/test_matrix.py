@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+from ansible_collections.gb10.cluster.tests.unit.module_utils.measure.conftest import FIXTURES
 
 NODES = ("spark1", "spark2", "spark3")
 
@@ -231,11 +232,58 @@ def test_nodes_with_different_plans_do_not_measure_each_other(cluster):
     assert all("spark3" in path for path, _ in failures(results))
 
 
+# --- ping ---
+
+
+def test_every_node_pings_its_peers_with_what_fills_the_planned_mtu(cluster):
+    results = cluster.run()
+    pings = {(ping["path"], ping["from_node"]): ping for result in results.values() for ping in result["pings"]}
+    assert len(pings) == 6
+    ping = pings["spark1:p0:a-spark2:p1:a", "spark2"]
+    assert (ping["to_node"], ping["size_bytes"], ping["asked"], ping["received"], ping["small_received"]) == (
+        "spark1",
+        8972,
+        3,
+        3,
+        3,
+    )
+    assert (ping["problem"], ping["rc"], len(ping["raw_sha256"])) == (None, 0, 64)
+    peer = cluster.paths[0]["ends"][0]["ipv4"]
+    assert " ".join(ping["argv"]) == f"ping -n -c 3 -i 0.3 -w 10 -M do -s 8972 -I lo {peer}"
+
+
+def test_large_packets_that_are_lost_end_nothing(two_nodes):
+    lost, small = (FIXTURES / f"real-debian12-ping-{name}.txt" for name in ("jumbo-lost", "small"))
+    two_nodes.command("ping", f'case "$*" in *8972*) cat {lost}; exit 1;; esac; cat {small}')
+    two_nodes.start("spark1", "spark2")
+    results = two_nodes.results()
+    assert failures(results) == {}
+    pings = [ping for result in results.values() for ping in result["pings"]]
+    assert [(ping["received"], ping["small_received"], ping["rc"]) for ping in pings] == [(0, 3, 1)] * 4
+
+
+def test_two_measurements_at_once_measure_once(cluster):
+    """The second is refused at once, the first goes on."""
+    cluster.profile["rendezvous_s"] = 8
+    cluster.start("spark1")
+    first = cluster.processes["spark1"]
+    lock = cluster.folder / "spark1/run/gb10-cluster/measurement.lock"
+    deadline = time.monotonic() + 30
+    while not (lock.exists() and lock.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    cluster.start("spark1")
+    second = cluster.results("spark1")["spark1"]
+    cluster.processes["spark1"] = first
+    assert second["skipped"].startswith(f"busy: another measurement runs on this node (pid {first.pid}, since ")
+    assert second["directions"] == []
+    assert cluster.results("spark1")["spark1"]["skipped"] is None
+
+
 def test_a_busy_gpu_is_left_alone(cluster):
     cluster.command("nvidia-smi", "echo '4242, [N/A]'")
     cluster.start("spark1")
     result = cluster.results()["spark1"]
-    assert result["skipped"] == "a process is using the GPU (pid 4242): drain the node first"
+    assert result["skipped"] == "busy: a process is using the GPU (pid 4242): drain the node first"
     assert result["directions"] == []
 
 
@@ -245,7 +293,7 @@ def test_a_busy_gpu_is_left_alone(cluster):
         (lambda cluster: (cluster.folder / "bin/ib_write_lat").unlink(), "ib_write_lat is not installed"),
         (
             lambda cluster: (cluster.folder / "spark1/proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 5 kB\n"),
-            "only 5 KiB",
+            "busy: only 5 KiB",
         ),
         (lambda cluster: (cluster.folder / "spark1/proc/meminfo").unlink(), "no MemTotal"),
         (

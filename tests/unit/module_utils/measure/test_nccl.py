@@ -329,13 +329,13 @@ def test_a_drained_node_with_the_image_may_be_measured(ranks: Ranks) -> None:
 
 def test_a_process_on_the_gpu_refuses(ranks: Ranks) -> None:
     ranks.command("spark1", "nvidia-smi", "echo '4242, 1024'")
-    assert why_not(ranks) == "a process is using the GPU (pid 4242): drain the node first"
+    assert why_not(ranks) == "busy: a process is using the GPU (pid 4242): drain the node first"
 
 
 def test_memory_below_three_times_the_smallest_size_refuses(ranks: Ranks) -> None:
     ranks.profile["thresholds"] = {"N09": {"available_gib": {"min": 1}}}
     assert why_not(ranks, sizes_bytes=[1 << 40, 1 << 20]) == (
-        f"only {1 << 20} KiB of memory are available, {(1 << 20) + 3 * 1024} are wanted"
+        f"busy: only {1 << 20} KiB of memory are available, {(1 << 20) + 3 * 1024} are wanted"
     )
 
 

@@ -68,12 +68,12 @@ def test_memory_below_three_times_the_test_refuses(node: Node) -> None:
     node.memory(needed)
     assert node.why_not() is None
     node.memory(needed - 1)
-    assert node.why_not() == f"only {needed - 1} KiB of memory are available, {needed} are wanted"
+    assert node.why_not() == f"busy: only {needed - 1} KiB of memory are available, {needed} are wanted"
 
 
 def test_what_the_profile_wants_to_stay_free_counts(node: Node) -> None:
     wanted = {"N09": {"available_gib": {"min": 8}}}
-    assert node.why_not(thresholds=wanted) == f"only {1 << 20} KiB of memory are available, {8 << 20} are wanted"
+    assert node.why_not(thresholds=wanted) == f"busy: only {1 << 20} KiB of memory are available, {8 << 20} are wanted"
 
 
 def test_memory_that_cannot_be_read_refuses(node: Node) -> None:
@@ -85,7 +85,7 @@ def test_memory_that_cannot_be_read_refuses(node: Node) -> None:
 
 def test_a_process_on_the_gpu_refuses(node: Node) -> None:
     node.command("nvidia-smi", "echo '4242, 1024'")
-    assert node.why_not() == "a process is using the GPU (pid 4242): drain the node first"
+    assert node.why_not() == "busy: a process is using the GPU (pid 4242): drain the node first"
 
 
 @pytest.mark.parametrize("script", ["exit 9", "echo nonsense"])

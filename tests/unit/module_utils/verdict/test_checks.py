@@ -128,6 +128,10 @@ def failed_at_once(cause: str, message: str) -> dict[str, t.Any]:
     return {"failure": failed | {"argv": [], "rc": None, "raw_sha256": None}}
 
 
+def ping(**values: t.Any) -> t.Callable[[Reading], t.Any]:
+    return lambda reading: reading.measurements["spark1"]["pings"][0].update(t.cast("t.Any", values))
+
+
 def latency(**values: t.Any) -> t.Callable[[Reading], t.Any]:
     return lambda reading: t.cast("t.Any", direction_of(reading, PATH, "spark1")["latency"]).update(values)
 
@@ -380,6 +384,60 @@ CASES = [
     Case("only foreign", "L10", HALF, facts(netplan_files=[NETPLAN]), "fail", "40-cx7.yaml"),
     Case("ours and foreign", "L10", HALF, facts(netplan_files=[OWN, NETPLAN]), "degraded", "40-cx7.yaml"),
     Case("files not known", "L10", HALF, facts(netplan_files=None), "unknown"),
+    # --- between the ends ---
+    Case("large ones lost on the way", "L11", WAY, ping(received=0, rc=1), "fail", "none of 8972", "configuration"),
+    Case("large ones lost at the switch", "L11", WAY, ping(received=0), "fail", "none of 8972", topology="switch"),
+    Case(
+        "the node itself refuses",
+        "L11",
+        WAY,
+        ping(received=0, problem="this node itself sends no more than 1500 bytes at once"),
+        "fail",
+        "no more than 1500 bytes",
+        "configuration",
+    ),
+    Case("some large ones lost", "L11", WAY, ping(received=2), "degraded", "2 packets of 8972", "hardware"),
+    Case("some small ones lost", "L11", WAY, ping(small_received=1), "degraded", "1 small", "hardware"),
+    Case(
+        "nothing comes back, and nothing else went",
+        "L11",
+        WAY,
+        all_of(ping(received=0, small_received=0), way(bandwidth=[])),
+        "fail",
+        "no ping comes back",
+        "hardware",
+    ),
+    Case(
+        "ping is not answered where data goes",
+        "L11",
+        WAY,
+        ping(received=0, small_received=0),
+        "unknown",
+        "although the path carries data",
+        "configuration",
+    ),
+    Case(
+        "no ping on the node",
+        "L11",
+        WAY,
+        ping(received=None, small_received=None, problem="ping is not installed: install the package iputils-ping"),
+        "unknown",
+        "iputils-ping",
+        "instrument",
+    ),
+    Case("ping says nothing", "L11", WAY, ping(received=None), "unknown", "did not say"),
+    Case("pinged with another size", "L11", WAY, ping(size_bytes=1472), "unknown", "do not fill MTU 9000"),
+    Case(
+        "not pinged",
+        "L11",
+        WAY,
+        lambda r: r.measurements["spark1"].update(pings=[]),
+        "unknown",
+        "spark1 did not ping this path",
+    ),
+    Case("a probe that knows no ping", "L11", WAY, lambda r: r.measurements["spark1"].pop("pings"), "unknown"),
+    Case("the sender is gone", "L11", WAY, lambda r: r.measurements.pop("spark1"), "unknown", "no measurement"),
+    Case("virtual Sparks", "L11", WAY, ping(), "pass", "8972 bytes in one piece", profile=LAB),
     # --- cage ---
     Case("one twin down", "L03", "spark1:p0", half(carrier=False), "fail", "enP2p1s0f0np0 is up", "configuration"),
     Case("twin not known", "L03", "spark1:p0", half(carrier=None), "unknown"),
@@ -454,9 +512,9 @@ CASES = [
         "sender was busy",
         "P01",
         WAY,
-        lambda r: r.measurements["spark1"].update(directions=[], skipped="a process is using the GPU (pid 7)"),
+        lambda r: r.measurements["spark1"].update(directions=[], skipped="busy: a process is using the GPU (pid 7)"),
         "unknown",
-        "spark1 measured nothing: a process is using the GPU",
+        "spark1 measured nothing: busy: a process is using the GPU",
     ),
     Case(
         "path not measured", "P01", WAY, lambda r: r.measurements["spark1"]["directions"].pop(0), "unknown", "no result"

@@ -409,7 +409,7 @@ def test_no_verbs_anywhere_is_one_common_cause_and_not_six_cables():
             measurement.update(directions=[], served=[], counter_deltas={}, skipped="this node has no RDMA device")
 
     found = diagnosis(builders.plan(), without_verbs)
-    assert found["suspects"] == ["node spark1", "node spark2", "node spark3", "common cause"]
+    assert found["suspects"] == ["node spark1", "node spark2", "node spark3"]
     assert "drivers of the NIC" in found["next_action"]
 
 

@@ -119,6 +119,7 @@ def test_every_leaf_of_the_measurements_matters_or_is_known_not_to():
         "rocep9s0f9",  # a port that moved nothing
         "rx_crc_errors_phy",  # judged where the driver has it
         "half",  # the path says it
+        "problem",  # words about a ping, of which the numbers are judged
         "pairs_served",  # by the receiving end, which spark1 never is
     }  # fmt: skip
     healthy = builders.healthy_reading(builders.plan("direct"))
@@ -226,6 +227,121 @@ def test_a_degraded_check_refuses():
     evidence = decide(reading, "run")
     assert titles(evidence["records"], "degraded") == ["P02 spark1:p0:a>spark2:p1:a"]
     assert evidence["verdict"]["outcome"] == "refuse"
+
+
+# --- large packets ---
+
+
+def lose_large_pings(reading: Reading, path: str = "spark1:p0:a-spark2:p1:a", **also: t.Any) -> None:
+    for measurement in reading.measurements.values():
+        for ping in measurement["pings"]:
+            if ping["path"] == path:
+                ping.update(t.cast("t.Any", {"received": 0, "rc": 1} | also))
+
+
+def test_a_wrong_mtu_at_one_end_is_one_finding():
+    reading = builders.healthy_reading(builders.plan())
+    half_of(reading, "spark2", "p1", "a")["mtu"] = 1500
+    lose_large_pings(reading)
+    assert decide(reading, "run")["verdict"]["blocked_by"] == ["L04 spark2:p1:a"]
+
+
+def test_large_packets_lost_on_the_way_explain_what_rdma_says():
+    reading = builders.healthy_reading(builders.plan())
+    lose_large_pings(reading)
+    failed = {"stage": "bandwidth", "cause": "hardware", "message": "no acknowledgement came back"}
+    for sender in ("spark1", "spark2"):
+        builders.direction_of(reading, "spark1:p0:a-spark2:p1:a", sender).update(
+            t.cast("t.Any", {"bandwidth": [], "failure": failed | {"argv": [], "rc": 1, "raw_sha256": None}})
+        )
+    evidence = decide(reading, "run")
+    verdict = evidence["verdict"]
+    assert verdict["blocked_by"] == ["L11 spark1:p0:a>spark2:p1:a", "L11 spark2:p1:a>spark1:p0:a"]
+    assert {r["level"] for r in evidence["records"] if r["check"] == "L11"} == {"half-link"}
+    assert verdict["diagnosis"]["suspects"] == ["path spark1:p0:a-spark2:p1:a"]
+    assert "below MTU 9000" in str(verdict["diagnosis"]["next_action"])
+    assert ["spark1", "spark2"] not in verdict["valid_pools"]
+    assert ["spark2", "spark3"] in verdict["valid_pools"]
+
+
+def test_a_path_that_carries_nothing_is_sought_in_the_matrix():
+    reading = builders.healthy_reading(builders.plan())
+    for half in ("a", "b"):
+        path = f"spark1:p0:{half}-spark2:p1:{half}"
+        lose_large_pings(reading, path, small_received=0)
+        for sender in ("spark1", "spark2"):
+            builders.direction_of(reading, path, sender).update(t.cast("t.Any", {"bandwidth": []}))
+    diagnosis = decide(reading, "run")["verdict"]["diagnosis"]
+    assert diagnosis["suspects"] == ["link spark1:p0-spark2:p1"]
+
+
+def test_a_node_without_ping_hides_no_bandwidth():
+    reading = builders.healthy_reading(builders.plan())
+    lose_large_pings(reading, received=None, small_received=None, problem="ping is not installed")
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 13.3, "spark1")
+    blocked_by = decide(reading, "run")["verdict"]["blocked_by"]
+    assert "L11 spark1:p0:a>spark2:p1:a" in blocked_by
+    assert "P02 spark1:p0:a>spark2:p1:a" in blocked_by
+
+
+# --- a busy node ---
+
+
+def test_a_busy_node_is_one_finding():
+    """As the probes leave it: nothing of this node, and for its peers nobody at the other end."""
+    reading = builders.healthy_reading(builders.plan())
+    reading.facts["spark1"]["gpu_processes"] = [{"pid": 4711, "used_mib": None}]
+    make_busy(reading, "spark1", "busy: a process is using the GPU (pid 4711): drain the node first")
+    evidence = decide(reading, "run")
+    assert evidence["verdict"]["blocked_by"] == ["N09 spark1"]
+    assert evidence["verdict"]["diagnosis"]["next_action"].startswith("drain spark1: ")
+    (record,) = [r for r in evidence["records"] if title(r) == "N09 spark1"]
+    assert (record["outcome"], record["cause"]) == ("unknown", "environment")
+    assert record["message"] == "busy: a process is using the GPU (pid 4711): drain the node first"
+
+
+@pytest.mark.parametrize("kind", ["measurements", "nccl"])
+def test_what_became_busy_after_the_node_was_read_is_that_one_finding_too(kind):
+    reading = builders.healthy_reading(builders.plan())
+    said = "busy: another measurement runs on this node (pid 7, since 2026-11-24T12:00:00Z, rdma_probe)"
+    if kind == "measurements":
+        make_busy(reading, "spark1", said)
+    else:
+        assert reading.nccl is not None
+        reading.nccl["spark1"].update(t.cast("t.Any", {"skipped": said, "log": None, "library": None, "runs": []}))
+        for node in ("spark2", "spark3"):
+            reading.nccl[node].update(t.cast("t.Any", {"runs": [], "library": None, "log": None}))
+    evidence = decide(reading, "run")
+    assert evidence["verdict"]["blocked_by"] == ["N09 spark1"]
+    assert said in [record["message"] for record in evidence["records"]]
+
+
+def test_a_busy_node_does_not_hide_what_the_others_measured():
+    reading = builders.healthy_reading(builders.plan())
+    make_busy(reading, "spark1", "busy: only 1 KiB of memory are available, 2 are wanted")
+    set_bandwidth(reading, "spark2:p0:a-spark3:p1:a", 13.3, "spark2")
+    assert decide(reading, "run")["verdict"]["blocked_by"] == ["N09 spark1", "P02 spark2:p0:a>spark3:p1:a"]
+
+
+def make_busy(reading: Reading, busy: str, said: str) -> None:
+    absent = {"stage": "rendezvous", "cause": "environment", "message": f"no word from {busy}"}
+    failure: t.Any = absent | {"argv": [], "rc": None, "raw_sha256": None}
+    empty = {"directions": [], "served": [], "pairs": [], "pairs_served": [], "pings": [], "counter_deltas": {}}
+    reading.measurements[busy].update(t.cast("t.Any", empty | {"skipped": said}))
+    for measurement in reading.measurements.values():
+        for entry in (*measurement["directions"], *measurement["pairs"]):
+            if busy in (entry["from_node"], entry["to_node"]):
+                entry.update({"failure": failure})
+                parts: list[t.Any] = t.cast("t.Any", entry).get("halves", [entry])
+                for part in parts:
+                    part["bandwidth"] = []
+        for served in (*measurement["served"], *measurement["pairs_served"]):
+            if busy in (served["from_node"], served["to_node"]):
+                served.update({"failure": failure})
+    if reading.nccl is not None:
+        for rank in reading.nccl.values():
+            rank.update(t.cast("t.Any", {"runs": [], "library": None, "log": None}))
+        reading.nccl[busy]["skipped"] = said
 
 
 # --- both halves at once ---
