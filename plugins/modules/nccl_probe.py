@@ -18,9 +18,9 @@ description:
     does a collective that hangs, when the C(timeout_s) of its C(nccl) is up.
   - It measures and does not judge. A low number, wrong data or a missing rank never fails the task. The action plugin
     M(gb10.cluster.gate) turns the result into a verdict.
-  - It changes nothing on the node but the content of C(/run/gb10-cluster/measurement.lock), which names who measures, and
-    pulls no image. While another measurement runs on the node it measures nothing, and RV(measurement.skipped) begins
-    with C(busy:). Everything it starts has a time limit and is ended before it
+  - It changes nothing on the node but the content of C(/run/gb10-cluster/measurement.lock), which names who measures,
+    and pulls no image. While another measurement runs on the node it measures nothing, and RV(measurement.skipped)
+    begins with C(busy:). Everything it starts has a time limit and is ended before it
     returns, container included, also when it is terminated itself.
 notes:
   - The ranks meet at the management address of rank 0. Beside O(port) NCCL itself uses TCP ports that the kernel

@@ -19,7 +19,8 @@ description:
   - Before that every node pings its peers over the planned interfaces with a packet that fills the planned MTU and may
     not be split, and with a small one.
   - A node measures one thing at a time. While another measurement or a change of the links runs on it, nothing is
-    measured and RV(measurement.skipped) begins with C(busy:), as it does when a process uses the GPU or memory is short.
+    measured and RV(measurement.skipped) begins with C(busy:), as it does when a process uses the GPU or memory is
+    short.
   - It measures and does not judge. A low number, a missing peer or a broken path never fails the task. The action
     plugin M(gb10.cluster.gate) turns the result into a verdict.
   - It changes nothing on the node but the content of C(/run/gb10-cluster/measurement.lock), which names who measures.

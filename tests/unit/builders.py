@@ -49,6 +49,7 @@ MLX5_COUNTERS = (
     "resp_cqe_error",
     "rx_crc_errors_phy",
 )
+PAUSE_COUNTERS = ("rx_prio3_pause", "tx_prio3_pause", "rx_pause_ctrl_phy", "tx_pause_ctrl_phy")
 RXE_COUNTERS = (
     "retry_exceeded_err",
     "retry_rnr_exceeded_err",
@@ -253,6 +254,17 @@ def _half_facts(plan: Plan, port: HalfPort, planned: HalfPlan | None) -> HalfFac
             "max_width": 4,
         },
         "counters": dict.fromkeys(MLX5_COUNTERS, 192),
+        # A good cable: its speed class is a red herring (health-checks 8).
+        "module": {
+            "identifier": "0x11 (QSFP28)",
+            "type": "40G Ethernet: 40G Base-CR4",
+            "vendor": "Amphenol",
+            "part_number": "NJAAKK-N911",
+            "length": "1m",
+        }
+        if cabled
+        else None,
+        "pause": {"autonegotiate": False, "rx": True, "tx": True},
     }
 
 
@@ -261,7 +273,7 @@ def _make_virtual(facts: dict[str, NodeFacts], measurements: dict[str, RdmaMeasu
     for node in facts.values():
         node["memory_kib"] = {"MemTotal": 1000000, "MemAvailable": 600000, "CmaTotal": 0, "CmaFree": 0}
         for half in node["halves"]:
-            half |= {"pcie": None, "lanes": None, "fec": None, "driver": "virtio_net"}
+            half |= {"pcie": None, "lanes": None, "fec": None, "driver": "virtio_net", "module": None, "pause": None}
             assert half["rdma"] is not None
             half["rdma"] |= {"fw_ver": None, "board_id": None}
     for measurement in measurements.values():
@@ -342,7 +354,9 @@ def _measurement(plan: Plan, profile: Profile, name: str, gbps: float, us: float
         "pairs": [_pair(profile, *halves, gbps) for halves in ways if halves[0][1]["node"] == name],
         "pairs_served": [_pair_served(profile, *halves) for halves in ways if halves[0][2]["node"] == name],
         "pings": pings,
-        "counter_deltas": {half["rdma"]: dict.fromkeys(MLX5_COUNTERS, 0) for half in plan["nodes"][name]["halves"]},
+        "counter_deltas": {
+            half["rdma"]: dict.fromkeys((*MLX5_COUNTERS, *PAUSE_COUNTERS), 0) for half in plan["nodes"][name]["halves"]
+        },
         "skipped": None,
         "duration_s": 60.0,
     }

@@ -24,8 +24,8 @@ def test_a_shipped_profile_is_valid_and_bears_its_file_name(file):
 def test_a_shipped_profile_decides_about_every_check_or_leaves_it_out_on_purpose(file):
     profile = builders.profile(file.stem)
     left_out = CHECKS.keys() - {*profile["required"], *profile["observe"], *profile.get("required_with_nccl", [])}
-    # Without PCIe, firmware, contiguous memory and a GPU there is nothing to look at in a virtual Spark.
-    nothing = {"N03", "N04", "N05", "N14", "C02", "C03", "C04", "C05", "C11"}
+    # Without PCIe, firmware, contiguous memory, plugs and a GPU there is nothing to look at in a virtual Spark.
+    nothing = {"N03", "N04", "N05", "L12", "L13", "N14", "C02", "C03", "C04", "C05", "C11"}
     assert left_out == (set() if profile["name"].startswith("gb10") else nothing)
 
 

@@ -144,6 +144,6 @@ class RdmaMeasurement(t.TypedDict):
     pairs: list[Pair]
     pairs_served: list[PairServed]
     pings: list[Ping]
-    counter_deltas: dict[str, dict[str, int]]  # RDMA device -> error counter -> growth over the test window
+    counter_deltas: dict[str, dict[str, int]]  # RDMA device -> error or pause counter -> growth over the test window
     skipped: str | None  # why nothing was measured (check mode, busy ...)
     duration_s: float

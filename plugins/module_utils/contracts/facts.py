@@ -39,6 +39,24 @@ class PcieFacts(t.TypedDict):
     max_width: int | None
 
 
+class ModuleFacts(t.TypedDict):
+    """What the plug says it is (L12), without what identifies the piece. Its speed class means nothing."""
+
+    identifier: str  # "0x11 (QSFP28)"
+    type: str | None
+    vendor: str | None
+    part_number: str | None
+    length: str | None
+
+
+class PauseFacts(t.TypedDict):
+    """Link pause (802.3x) of a port (L13)."""
+
+    autonegotiate: bool
+    rx: bool
+    tx: bool
+
+
 class HalfFacts(t.TypedDict):
     """A fabric netdev as it is, planned or not."""
 
@@ -60,6 +78,8 @@ class HalfFacts(t.TypedDict):
     rdma: RdmaFacts | None
     pcie: PcieFacts | None
     counters: dict[str, int]  # error counters by the driver's own name; absent means not provided
+    module: t.NotRequired[ModuleFacts | None]  # of hardware with a carrier only, as is the next
+    pause: t.NotRequired[PauseFacts | None]
 
 
 class RouteFacts(t.TypedDict):

@@ -19,7 +19,7 @@ from ..plan.netplan import is_owned
 from ..probe.counters import phy_errors
 from ..probe.devinfo import PortInfo, parse_devinfo
 from ..probe.error import ProbeError
-from ..probe.ethtool import parse_fec, parse_link, parse_statistics
+from ..probe.ethtool import parse_fec, parse_link, parse_module, parse_pause, parse_statistics
 from ..probe.halves import KNOWN_NAMES, is_pci_address, kernel_order, parse_speed_gts, place
 from ..probe.kernel_log import matching_lines
 from ..probe.links import Interface, parse_addresses, parse_lldp, parse_rdma_links, parse_routes
@@ -160,6 +160,9 @@ def _start_all(commands: _Commands, host: Host, netdevs: t.Sequence[str], packag
             commands.start(f"link {netdev}", ["ethtool", netdev])
             commands.start(f"fec {netdev}", ["ethtool", "--show-fec", netdev])
             commands.start(f"statistics {netdev}", ["ethtool", "-S", netdev])
+            commands.start(f"pause {netdev}", ["ethtool", "-a", netdev])
+            if host.read_int(f"{_NET}/{netdev}/carrier") == 1:  # an empty cage answers with an error
+                commands.start(f"module {netdev}", ["ethtool", "-m", netdev])
 
 
 # --- fabric interfaces ---
@@ -226,6 +229,8 @@ def _half(host: Host, commands: _Commands, netdev: str, ipv4: list[str], rdma: R
         "rdma": rdma,
         "pcie": _pcie(host, f"{base}/device", pci),
         "counters": (error_counters(host, rdma["device"]) if rdma else {}) | phy_errors(statistics),
+        "module": commands.read(f"module {netdev}", parse_module),
+        "pause": commands.read(f"pause {netdev}", parse_pause),
     }
 
 

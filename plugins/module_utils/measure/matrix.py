@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from ..host import Host
-from ..probe.counters import deltas, phy_errors
+from ..probe.counters import deltas, pause_counters, phy_errors
 from ..probe.error import ProbeError
 from ..probe.ethtool import parse_statistics
 from ..probe.schedule import schedule
@@ -100,16 +100,17 @@ def _serve(measurement: RdmaMeasurement, server: Server, slot: Slot) -> None:
 def _errors(host: Host, netdevs: dict[str, str]) -> dict[str, dict[str, int]]:
     present = rdma_devices(host)
     return {
-        device: error_counters(host, device) | _phy_errors(host, device, netdev)
+        device: error_counters(host, device) | _phy_counters(host, device, netdev)
         for device, netdev in netdevs.items()
         if device in present
     }
 
 
-def _phy_errors(host: Host, device: str, netdev: str) -> dict[str, int]:
+def _phy_counters(host: Host, device: str, netdev: str) -> dict[str, int]:
     if rdma_driver(host, device) != "mlx5_core":
         return {}
     try:
-        return phy_errors(parse_statistics(host.run(["ethtool", "-S", netdev]).stdout))
+        statistics = parse_statistics(host.run(["ethtool", "-S", netdev]).stdout)
     except ProbeError:
         return {}
+    return phy_errors(statistics) | pause_counters(statistics)

@@ -9,6 +9,7 @@ are an estimate, exact only when every packet is full, which holds for messages 
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ _MLX5_PHY_ERRORS = _names(
 )
 # What came in and found no place: the receiving host, not the wire.
 DROPPED = frozenset({"out_of_buffer", "rx_out_of_buffer", "rx_discards_phy"})
+_PAUSE = re.compile(r"[rt]x_(prio\d_pause|pause_ctrl_phy)")
 # No `ack_deferred`: not an error.
 _RXE_ERRORS = _names(
     """
@@ -73,6 +75,15 @@ def phy_errors(statistics: t.Mapping[str, int]) -> dict[str, int]:
         for name, value in statistics.items()
         if name in _MLX5_PHY_ERRORS or (name.startswith("rx_err_lane_") and name.endswith("_phy"))
     }
+
+
+def pause_counters(statistics: t.Mapping[str, int]) -> dict[str, int]:
+    """Pause frames among the counters of `ethtool -S` of an mlx5 port: of the link and of each priority (L13)."""
+    return {name: value for name, value in statistics.items() if is_pause_counter(name)}
+
+
+def is_pause_counter(name: str) -> bool:
+    return bool(_PAUSE.fullmatch(name))
 
 
 def to_bytes(count: int | None, rules: CounterRules, path_mtu: int | None) -> int | None:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import typing as t
 from dataclasses import dataclass
 
 from .error import ProbeError, excerpt
+
+if t.TYPE_CHECKING:
+    from ..contracts import ModuleFacts, PauseFacts
 
 _SPEED = re.compile(r"^(\d+)Mb/s$")
 _STATISTIC = re.compile(r"^\s*([^:\s][^:]*):\s*(\S.*?)\s*$")
@@ -68,6 +72,31 @@ def parse_statistics(text: str) -> dict[str, int]:
     body = text.split("NIC statistics:", 1)[1]
     pairs = (match.groups() for match in map(_STATISTIC.match, body.splitlines()) if match)
     return {name: int(value) for name, value in pairs if value.isdigit()}
+
+
+def parse_module(text: str) -> ModuleFacts:
+    """Parse `ethtool -m IF`. The serial number stays on the node."""
+    fields = _fields(text)
+    if not fields.get("Identifier"):
+        raise ProbeError(f"`ethtool -m` identified no module but printed {excerpt(text)}")
+    return {
+        "identifier": fields["Identifier"],
+        "type": fields.get("Transceiver type"),
+        "vendor": fields.get("Vendor name"),
+        "part_number": fields.get("Vendor PN"),
+        # SFF-8636 and CMIS name it differently.
+        "length": fields.get("Length (Copper or Active cable)") or fields.get("Cable assembly length"),
+    }
+
+
+def parse_pause(text: str) -> PauseFacts:
+    """Parse `ethtool -a IF`."""
+    fields = _fields(text)
+    found = {name: {"on": True, "off": False}.get(fields.get(name, "")) for name in ("Autonegotiate", "RX", "TX")}
+    autonegotiate, rx, tx = found.values()
+    if autonegotiate is None or rx is None or tx is None:
+        raise ProbeError(f"`ethtool -a` printed no pause parameters but {excerpt(text)}")
+    return {"autonegotiate": autonegotiate, "rx": rx, "tx": tx}
 
 
 def parse_fec(text: str) -> str | None:

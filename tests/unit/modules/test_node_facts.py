@@ -149,7 +149,7 @@ def gb10(tmp_path: Path) -> Tree:
     tree.command("ibv_devinfo", f"cat {FIXTURES / 'ibv_devinfo-gb10.txt'}")
     tree.command(
         "ethtool",
-        f"case \"$1\" in\n-S) cat {FIXTURES / 'ethtool-S-mlx5.txt'} ;;\n--show-fec) echo 'FEC parameters for x:'; echo 'Active FEC encoding: RS' ;;\n*) cat {FIXTURES / 'ethtool-mlx5.txt'} ;;\nesac",
+        f"case \"$1\" in\n-S) cat {FIXTURES / 'ethtool-S-mlx5.txt'} ;;\n-a) cat {FIXTURES / 'ethtool-a-mlx5.txt'} ;;\n-m) cat {FIXTURES / 'ethtool-m-qsfp28.txt'} ;;\n--show-fec) echo 'FEC parameters for x:'; echo 'Active FEC encoding: RS' ;;\n*) cat {FIXTURES / 'ethtool-mlx5.txt'} ;;\nesac",
     )
     tree.says(
         "lldpctl",
@@ -190,7 +190,15 @@ def test_identity_and_versions(gb10: Tree) -> None:
 
 
 def test_no_serial_number_leaves_the_node(gb10: Tree) -> None:
-    assert "1234567890123" not in json.dumps(gb10.facts())
+    text = json.dumps(gb10.facts())
+    assert "1234567890123" not in text
+    assert "APF00000000AAA" not in text  # of the cable
+
+
+def test_an_empty_cage_is_not_asked_for_its_plug(gb10: Tree) -> None:
+    gb10.command("ethtool", "exit 1")
+    said = [problem for problem in gb10.facts()["problems"] if "ethtool -m" in problem]
+    assert said == ["`ethtool -m enp1s0f0np0` ended with 1", "`ethtool -m renamed0` ended with 1"]
 
 
 def test_a_half_that_is_up(gb10: Tree) -> None:
@@ -229,6 +237,14 @@ def test_a_half_that_is_up(gb10: Tree) -> None:
             "link_down_events_phy": 1,
             "rx_discards_phy": 0,
         },
+        "module": {
+            "identifier": "0x11 (QSFP28)",
+            "type": "40G Ethernet: 40G Base-CR4",
+            "vendor": "Amphenol",
+            "part_number": "NJAAKK-N911",
+            "length": "1m",
+        },
+        "pause": {"autonegotiate": False, "rx": True, "tx": True},
     }
     assert (rdma["device"], rdma["state"], rdma["active_mtu"], rdma["link_layer"]) == (
         "rocep1s0f0",

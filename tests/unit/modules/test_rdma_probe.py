@@ -21,9 +21,7 @@ PLAN = {"nodes": {"spark1": {"rank": 0}}, "paths": []}
 
 
 @pytest.fixture
-def exited(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., dict]:
+def exited(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict]:
     monkeypatch.setattr(lock, "LOCK", str(tmp_path / "lock"))
 
     def run(**arguments: object) -> dict:

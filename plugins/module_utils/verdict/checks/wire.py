@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ...contracts import Evidence, Ping
+from ...contracts import Evidence, ModuleFacts, Ping
+from ...probe.counters import is_pause_counter
 from ...probe.ping import payload
-from ..limits import Limits
-from ..outcome import Outcome, degraded, failed, passed, unknown
+from ...shape import fits
+from ..limits import AtMost, Limits
+from ..outcome import Outcome, degraded, failed, graded, passed, unknown
 from ..registry import check
-from ..views import DirectionView
+from ..views import CageView, DirectionView, HalfView
 
 
 class _Details(t.TypedDict):
@@ -91,3 +93,62 @@ def _no_answer(way: DirectionView, details: _Details) -> Outcome:
 def _reseat(way: DirectionView) -> list[str]:
     plugs = " and ".join(f"{end['node']} {end['cage']}" for end in (way.sender, way.receiver))
     return [f"reseat the plugs in {plugs}, then measure again"]
+
+
+@check("L12", scope="cage", needs=("halves.netdev",), parents=("N00", "N02"))
+def module(cage: CageView, limits: Limits) -> Outcome:
+    """What the plug in the cage says it is. For the record only: nothing is judged by it.
+
+    A good 200G cable calls itself 40G Base-CR4 with 25500 Mb/s and 1 m, so its speed class is no signal.
+    """
+    told = [half["module"] for half in cage.halves if half is not None and half.get("module")]
+    if not told or not fits(told[0], ModuleFacts):
+        return unknown(f"the plug in {cage.node} {cage.cage} does not tell what it is")
+    plug = t.cast(ModuleFacts, told[0])
+    words = filter(None, (plug["vendor"], plug["part_number"], plug["length"]))
+    return passed(" ".join(words) or plug["identifier"], measured=dict(plug))
+
+
+@check(
+    "L13",
+    scope="half",
+    parents=("N00", "L01", "L02"),
+    explained_by=("N09",),
+    limits={"pauses": AtMost},
+    active=True,
+)
+def flow_control(half: HalfView, limits: Limits) -> Outcome:
+    """Behind a switch nobody was told to pause while the fabric was measured, by link pause or for a priority.
+
+    Pauses alone are congestion; with bandwidth lost they are the reason. A cable between two nodes is not asked: link
+    pause is on there and two ends of one speed do not congest each other.
+    """
+    if half.reading.plan["topology"] != "switch":
+        return passed("no switch, nothing to congest")
+    if half.growth is None or not fits(half.growth, dict[str, int]):
+        return unknown(half.absence("growth"))
+    pauses = {name: value for name, value in half.growth.items() if is_pause_counter(name)}
+    limit = limits.get(AtMost, "pauses")
+    details: dict[str, t.Any] = {
+        "measured": {"growth": pauses, "link_pause": half.half.get("pause")},
+        "threshold": limit.shown(),
+    }
+    if not pauses:
+        return unknown(f"{half.planned['netdev']} does not count pauses", **details)
+    grown = {name: value for name, value in pauses.items() if limit.grade(value) != "pass"}
+    if not grown:
+        return passed("no pauses", **details)
+    words = ", ".join(f"{name} +{value}" for name, value in grown.items())
+    normal = [way.bandwidth_is_normal for way in half.ways]
+    if None in normal:
+        return unknown(f"{words}; whether bandwidth was lost is not known", **details)
+    return graded(
+        "degraded" if all(normal) else "fail",
+        f"{words}, {'no bandwidth lost' if all(normal) else 'bandwidth lost'}",
+        cause="configuration",
+        remedy=[
+            f"see which node behind the switch takes data slower than {half.node} sends it",
+            f"compare speed, pause and PFC of the switch port of {half.node} {half.planned['cage']} with the others",
+        ],
+        **details,
+    )

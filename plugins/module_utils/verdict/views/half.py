@@ -13,6 +13,7 @@ from ..registry import Scope
 from .loose import get
 from .reading import Reading
 from .view import View
+from .way import DirectionView, ways
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class HalfView(View):
         if half is None:
             raise KeyError(self.planned["netdev"])
         return half
+
+    @property
+    def ways(self) -> list[DirectionView]:
+        """The ways that begin or end here."""
+        return [way for way in ways(self.reading) if self.key in way.related("half")]
 
     @property
     def growth(self) -> dict[str, int] | None:

@@ -67,6 +67,13 @@ class DirectionView(View):
         return None if direction is None else median_bandwidth(direction)
 
     @property
+    def bandwidth_is_normal(self) -> bool | None:
+        """Whether the median of the repeats reaches the number of P02; None when nobody knows."""
+        limit = get(get(self.reading.profile["thresholds"], "P02"), "bandwidth_gbps")
+        median, least = self.median_gbps, get(limit, "min")
+        return None if median is None or least is None else median >= least
+
+    @property
     def latency_is_normal(self) -> bool | None:
         """Whether the typical latency passes P04; None when nobody knows."""
         typical = get(get(self._direction(), "latency"), "typical_us")

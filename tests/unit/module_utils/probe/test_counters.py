@@ -5,6 +5,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.probe.counters import
     RXE,
     counter_rules,
     deltas,
+    pause_counters,
     phy_errors,
     to_bytes,
 )
@@ -80,3 +81,24 @@ def test_a_delta_is_never_invented(before: dict[str, int], after: dict[str, int]
     assert set(grown) <= set(before) & set(after)
     assert all(value >= 0 and before[name] + value == after[name] for name, value in grown.items())
     assert {name for name in before if after.get(name, -1) < before[name]}.isdisjoint(grown)
+
+
+def test_pauses_of_the_link_and_of_each_priority() -> None:
+    """Names of mlx5 (Documentation/networking/device_drivers/ethernet/mellanox/mlx5/counters.rst)."""
+    statistics = {
+        "rx_prio3_pause": 7,
+        "tx_prio0_pause": 0,
+        "rx_prio3_pause_duration": 4000,
+        "rx_prio3_pause_transition": 3,
+        "rx_prio3_bytes": 10**9,
+        "rx_pause_ctrl_phy": 7,
+        "tx_pause_ctrl_phy": 1,
+        "rx_global_pause": 7,
+        "tx_pause_storm_warning_events": 0,
+    }
+    assert pause_counters(statistics) == {
+        "rx_prio3_pause": 7,
+        "tx_prio0_pause": 0,
+        "rx_pause_ctrl_phy": 7,
+        "tx_pause_ctrl_phy": 1,
+    }

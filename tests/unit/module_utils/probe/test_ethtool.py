@@ -8,6 +8,8 @@ from ansible_collections.gb10.cluster.plugins.module_utils.probe.ethtool import 
     parse_driver,
     parse_fec,
     parse_link,
+    parse_module,
+    parse_pause,
     parse_statistics,
 )
 
@@ -83,3 +85,60 @@ def test_fec(text: str, fec: str | None) -> None:
 def test_no_fec_is_refused(text: str) -> None:
     with pytest.raises(ProbeError, match="fec"):
         parse_fec(text)
+
+
+# --- plug and pause ---
+
+# Synthetic: format of ethtool 6.7 for CMIS (cmis.c).
+CMIS = """\
+	Identifier                                : 0x18 (QSFP-DD Double Density 8X Pluggable Transceiver (INF-8628))
+	Cable assembly length                     : 0.50m
+	Vendor name                               : NVIDIA
+	Vendor PN                                 : MCP4Y10-N00A
+	Vendor SN                                 : MT0000000000
+"""
+
+
+def test_a_plug_tells_what_it_is_but_not_which_piece(recorded) -> None:
+    text = recorded("ethtool-m-qsfp28.txt")
+    assert "APF00000000AAA" in text
+    assert parse_module(text) == {
+        "identifier": "0x11 (QSFP28)",
+        "type": "40G Ethernet: 40G Base-CR4",
+        "vendor": "Amphenol",
+        "part_number": "NJAAKK-N911",
+        "length": "1m",
+    }
+
+
+def test_a_plug_of_the_newer_kind(recorded) -> None:
+    plug = parse_module(CMIS)
+    assert (plug["part_number"], plug["length"], plug["type"]) == ("MCP4Y10-N00A", "0.50m", None)
+
+
+@pytest.mark.parametrize("text", ["", "netlink error: Input/output error\n", "Offset\t\tValues\n0x0000:\t\t11 00\n"])
+def test_no_plug(text: str) -> None:
+    with pytest.raises(ProbeError, match="identified no module"):
+        parse_module(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        (None, {"autonegotiate": False, "rx": True, "tx": True}),
+        (
+            "Pause parameters for x:\nAutonegotiate:\ton\nRX:\t\toff\nTX:\t\toff\nRX negotiated: on\nTX negotiated: on\n",
+            {"autonegotiate": True, "rx": False, "tx": False},
+        ),
+    ],
+)
+def test_pause(recorded, text: str | None, want: dict[str, bool]) -> None:
+    assert parse_pause(text or recorded("ethtool-a-mlx5.txt")) == want
+
+
+@pytest.mark.parametrize(
+    "text", ["", "netlink error: Operation not supported\n", "Autonegotiate: maybe\nRX: on\nTX: on\n"]
+)
+def test_no_pause_parameters(text: str) -> None:
+    with pytest.raises(ProbeError, match="no pause parameters"):
+        parse_pause(text)

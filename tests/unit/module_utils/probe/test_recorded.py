@@ -28,6 +28,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.probe.perftest import
     parse_latency,
 )
 from ansible_collections.gb10.cluster.plugins.module_utils.probe.system import parse_gpus, parse_memlock_kib
+from ansible_collections.gb10.cluster.plugins.module_utils.shape import optional_keys
 
 
 def test_bandwidth_by_duration(recorded) -> None:
@@ -99,7 +100,8 @@ def test_whole_results_have_the_shape_of_the_contract(recorded, node: str, kind:
     parts = {"directions": contracts.Direction, "served": contracts.Served, "halves": contracts.HalfFacts}
     for key, part in parts.items():
         for entry in result.get(key, []):
-            assert part.__required_keys__ <= set(entry) <= part.__required_keys__ | part.__optional_keys__
+            named = set(t.get_type_hints(part))
+            assert named - optional_keys(part) <= set(entry) <= named
 
 
 def test_a_busy_pair_was_measured_all_the_same(recorded) -> None:

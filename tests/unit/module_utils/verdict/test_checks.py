@@ -132,6 +132,26 @@ def ping(**values: t.Any) -> t.Callable[[Reading], t.Any]:
     return lambda reading: reading.measurements["spark1"]["pings"][0].update(t.cast("t.Any", values))
 
 
+def slow(reading: Reading, node: str) -> None:
+    for direction in reading.measurements[node]["directions"]:
+        for run in direction["bandwidth"]:
+            run["gbps"] = 40.0
+
+
+def no_pause_counters(reading: Reading) -> None:
+    for name in builders.PAUSE_COUNTERS:
+        reading.measurements["spark1"]["counter_deltas"]["rocep1s0f0"].pop(name)
+
+
+def no_module(reading: Reading) -> None:
+    for entry in reading.facts["spark1"]["halves"]:
+        entry.pop("module")
+
+
+def plug(**values: t.Any) -> t.Callable[[Reading], t.Any]:
+    return lambda reading: t.cast("t.Any", half_of(reading, "spark1", "p0", "a")["module"]).update(values)
+
+
 def latency(**values: t.Any) -> t.Callable[[Reading], t.Any]:
     return lambda reading: t.cast("t.Any", direction_of(reading, PATH, "spark1")["latency"]).update(values)
 
@@ -438,7 +458,53 @@ CASES = [
     Case("a probe that knows no ping", "L11", WAY, lambda r: r.measurements["spark1"].pop("pings"), "unknown"),
     Case("the sender is gone", "L11", WAY, lambda r: r.measurements.pop("spark1"), "unknown", "no measurement"),
     Case("virtual Sparks", "L11", WAY, ping(), "pass", "8972 bytes in one piece", profile=LAB),
+    Case(
+        "pauses without loss",
+        "L13",
+        HALF,
+        growth(rx_prio3_pause=9),
+        "degraded",
+        "rx_prio3_pause +9, no",
+        topology="switch",
+    ),
+    Case(
+        "pauses with loss",
+        "L13",
+        HALF,
+        all_of(growth(tx_pause_ctrl_phy=9), lambda r: slow(r, "spark1")),
+        "fail",
+        "tx_pause_ctrl_phy +9, bandwidth lost",
+        "configuration",
+        topology="switch",
+    ),
+    Case(
+        "pauses, and no bandwidth to see",
+        "L13",
+        HALF,
+        all_of(growth(tx_pause_ctrl_phy=9), lambda r: r.measurements["spark1"].update(directions=[])),
+        "unknown",
+        "whether bandwidth was lost is not known",
+        topology="switch",
+    ),
+    Case("pauses on a cable", "L13", HALF, growth(rx_pause_ctrl_phy=9), "pass", "no switch"),
+    Case("pauses not counted", "L13", HALF, no_pause_counters, "unknown", "does not count pauses", topology="switch"),
+    Case(
+        "no counters at all",
+        "L13",
+        HALF,
+        lambda r: r.measurements["spark1"]["counter_deltas"].pop("rocep1s0f0"),
+        "unknown",
+        "no error counters of rocep1s0f0",
+        topology="switch",
+    ),
     # --- cage ---
+    Case("a 40G text on a good cable", "L12", "spark1:p0", half(), "pass", "Amphenol NJAAKK-N911 1m"),
+    Case("one half tells", "L12", "spark1:p0", half(module=None), "pass", "NJAAKK-N911"),
+    Case(
+        "a plug without a name", "L12", "spark1:p0", plug(vendor=None, part_number=None, length=None), "pass", "QSFP28"
+    ),
+    Case("no half tells", "L12", "spark1:p0", no_module, "unknown", "does not tell what it is"),
+    Case("garbage in the EEPROM", "L12", "spark1:p0", plug(vendor=7), "unknown", "does not tell"),
     Case("one twin down", "L03", "spark1:p0", half(carrier=False), "fail", "enP2p1s0f0np0 is up", "configuration"),
     Case("twin not known", "L03", "spark1:p0", half(carrier=None), "unknown"),
     Case(
@@ -765,8 +831,8 @@ def test_the_table_asks_every_check_whether_it_can_refuse_and_stay_unknown():
         if {need.partition(".")[0] for need in entry.needs} & {"rank", "ranks"}:
             continue  # asked in test_nccl_checks.py
         wants = {case.want for case in CASES if case.check == entry.id}
-        # A busy node is not bad, so N09 never fails (health-checks N09).
-        assert entry.id == "N09" or wants & {"fail", "degraded"}, entry.id
+        # A busy node is not bad, and what a plug says is for the record (health-checks N09, L12).
+        assert entry.id in ("N09", "L12") or wants & {"fail", "degraded"}, entry.id
         assert "unknown" in wants, entry.id
 
 
