@@ -195,9 +195,10 @@ def _node_facts(plan: Plan, name: str) -> NodeFacts:
         ],
         "renderer": "networkd",
         "packages": {"perftest": "24.01.0+0.38-1"},
-        "tools": {"ib_write_bw": "/usr/bin/ib_write_bw"},
+        "tools": {"ib_write_bw": "/usr/bin/ib_write_bw", "nvidia-spark-ota-check": "/usr/bin/nvidia-spark-ota-check"},
         "reboot_required": False,
         "newest_kernel": "6.17.0-1029-nvidia",
+        "ota_torn_percent": 0,
         "hazards": [],
         # On healthy nodes too, so it is part of the healthy fixture.
         "kernel_log": ["mlx5_pcie_event:326:(pid 12): Detected insufficient power on the PCIe slot (27W)."],

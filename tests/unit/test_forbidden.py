@@ -25,6 +25,8 @@ FORBIDDEN = {
     "netplan apply": r"\bnetplan apply\b",
     "driver reload": r"\brmmod\b|\bmodprobe\b.*(\s-r\b|--remove\b|\babsent\b)|/sys/bus/pci/drivers/\S*bind\b",
     "GPUDirect, which GB10 has not": r"\bnvidia[-_]peermem\b",
+    # The tool installs a newer version of itself before it answers this (self_update.py of nvidia-spark-ota-check).
+    "an update that hides in a question": r"\bis-ota-available\b",
     "GPU reset": r"\bnvidia-smi\b.*(\s-r\b|--gpu-reset\b)",
     "processes ended by name": r"\bpkill\b|\bkillall\b",
 }
@@ -78,6 +80,7 @@ def test_there_is_something_to_look_at() -> None:
         ('host.write("/sys/bus/pci/drivers/mlx5_core/unbind", address)', "driver reload"),
         ('host.run(["modprobe", "nvidia-peermem"])', "GPUDirect, which GB10 has not"),
         ('host.run(["nvidia-smi", "--gpu-reset"])', "GPU reset"),
+        ('host.run(["nvidia-spark-ota-check", "is-ota-available"])', "an update that hides in a question"),
         ('host.run(["pkill", "-f", "ib_write_bw"])', "processes ended by name"),
     ],
 )

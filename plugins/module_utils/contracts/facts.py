@@ -152,6 +152,7 @@ class NodeFacts(t.TypedDict):
     reboot_required: bool
     time_sync: t.NotRequired[str | None]  # the time service that runs; None: none does
     newest_kernel: str | None
+    ota_torn_percent: t.NotRequired[int | None]  # how much of an update of DGX OS is missing, where its tool is there
     hazards: list[str]
     kernel_log: list[str] | None  # matching lines only; None: journal not readable
     problems: list[str]  # what could not be read, one sentence each

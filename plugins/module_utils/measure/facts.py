@@ -21,9 +21,10 @@ from ..probe.devinfo import PortInfo, parse_devinfo
 from ..probe.error import ProbeError
 from ..probe.ethtool import parse_fec, parse_link, parse_module, parse_pause, parse_statistics
 from ..probe.halves import KNOWN_NAMES, is_pci_address, kernel_order, parse_speed_gts, place
-from ..probe.kernel_log import matching_lines
+from ..probe.kernel_log import parse_kernel_log
 from ..probe.links import Interface, parse_addresses, parse_lldp, parse_rdma_links, parse_routes
 from ..probe.system import (
+    OTA_CHECK,
     netplan_interfaces,
     parse_assignments,
     parse_dgx_release,
@@ -33,6 +34,7 @@ from ..probe.system import (
     parse_memlock_kib,
     parse_nccl_conf,
     parse_packages,
+    parse_torn_percent,
 )
 from .sysfs import INFINIBAND, error_counters, gids_of, rdma_devices
 
@@ -45,7 +47,17 @@ SCHEMA = "1"
 _NET = "/sys/class/net"
 _TIMEOUT_S = 15
 _MLX5 = "mlx5_core"
-_TOOLS = ("ib_write_bw", "ib_write_lat", "ibv_devinfo", "rdma", "ethtool", "lldpctl", "nvidia-smi", "netplan")
+_TOOLS = (
+    "ib_write_bw",
+    "ib_write_lat",
+    "ibv_devinfo",
+    "rdma",
+    "ethtool",
+    "lldpctl",
+    "nvidia-smi",
+    "netplan",
+    OTA_CHECK,
+)
 _NETPLAN_FOLDERS = ("/etc/netplan", "/run/netplan", "/lib/netplan")
 _DMI = ("sys_vendor", "product_name", "board_vendor", "board_name", "bios_vendor", "bios_version", "bios_date")
 
@@ -132,8 +144,9 @@ def node_facts(host: Host, node: str, packages: t.Sequence[str] = ()) -> NodeFac
         "time_sync": next((name for name, path in _TIME_SERVICES if host.exists(path)), None),
         "reboot_required": host.exists("/run/reboot-required"),
         "newest_kernel": _newest_kernel(host),
+        "ota_torn_percent": commands.read("update", parse_torn_percent),
         "hazards": _hazards(host),
-        "kernel_log": commands.read("kernel log", lambda text: matching_lines(text.splitlines())),
+        "kernel_log": commands.read("kernel log", parse_kernel_log),
         "problems": commands.problems,
     }
 
@@ -151,6 +164,9 @@ def _start_all(commands: _Commands, host: Host, netdevs: t.Sequence[str], packag
         commands.start("devinfo", ["ibv_devinfo"])
     if host.which("lldpctl"):
         commands.start("lldp", ["lldpctl", "-f", "json"])
+    if host.which(OTA_CHECK):
+        # The one subcommand that only reads: `is-ota-available` updates the tool itself first.
+        commands.start("update", [OTA_CHECK, "torn-score"])
     if packages:
         form = "${Package}\t${db:Status-Status}\t${Version}\n"
         commands.start("packages", ["dpkg-query", "-W", "-f", form, *packages])

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .error import ProbeError
+
 _SIGNALS = re.compile(
     "|".join(
         (
@@ -25,6 +27,13 @@ _NOT_A_SIGNAL = re.compile(r"insufficient power on the PCIe slot")
 
 MAX_LINES = 50
 MAX_LENGTH = 300
+
+
+def parse_kernel_log(text: str) -> list[str]:
+    """`journalctl -k -b -o cat`. Every boot writes to it, so an empty one was not readable or is gone."""
+    if not text.strip():
+        raise ProbeError("`journalctl -k -b` printed nothing, so it holds no message of this boot")
+    return matching_lines(text.splitlines())
 
 
 def matching_lines(lines: t.Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import typing as t
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?
 _MEMINFO = re.compile(r"^([A-Za-z0-9_()]+):\s+(\d+)(?: kB)?\s*$")
 _GPU_FIELDS = 3
 UNLIMITED = -1
+OTA_CHECK = "nvidia-spark-ota-check"
 
 
 def parse_assignments(text: str) -> dict[str, str]:
@@ -78,6 +80,17 @@ def parse_gpu_processes(text: str) -> list[GpuProcess]:
         used = row[1].split()[0] if len(row) > 1 and row[1] else ""
         processes.append({"pid": int(row[0]), "used_mib": int(used) if used.isdigit() else None})
     return processes
+
+
+def parse_torn_percent(text: str) -> int:
+    """`nvidia-spark-ota-check torn-score`: how much of the installed update of DGX OS is missing; 0 is complete."""
+    try:
+        torn = json.loads(text)["torn"]
+    except (ValueError, KeyError, TypeError):
+        torn = None
+    if isinstance(torn, bool) or not isinstance(torn, int):
+        raise ProbeError(f"`{OTA_CHECK} torn-score` printed no score but {excerpt(text)}")
+    return torn
 
 
 def parse_packages(text: str) -> dict[str, str]:

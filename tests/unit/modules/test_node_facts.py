@@ -159,6 +159,7 @@ def gb10(tmp_path: Path) -> Tree:
         "nvidia-smi", "case \"$1\" in\n*gpu=*) echo 'NVIDIA GB10, 12.1, 580.142' ;;\n*) echo '4242, 512' ;;\nesac"
     )
     tree.command("dpkg-query", "printf 'perftest\\tinstalled\\t24.01.0+0.38-1\\n'; exit 1")
+    tree.says("nvidia-spark-ota-check", '{"name": "OTA2607", "releaseDate": "July 2026", "torn": 3}')
     tree.says(
         "journalctl",
         "usb 1-1: new device\nNVRM: Xid (PCI:000f:01:00): 79\nmlx5_core: Detected insufficient power on the PCIe slot (27W).",
@@ -184,6 +185,7 @@ def test_identity_and_versions(gb10: Tree) -> None:
     assert facts["packages"] == {"perftest": "24.01.0+0.38-1", "rdma-core": None}
     assert facts["memory_kib"] == {"MemTotal": 127600748, "MemAvailable": 120000000, "CmaTotal": 1024}
     assert (facts["reboot_required"], facts["newest_kernel"]) == (True, "6.17.0-1031-nvidia")
+    assert facts["ota_torn_percent"] == 3
     assert (facts["renderer"], facts["time_sync"]) == ("networkd", "systemd-timesyncd")
     assert facts["dmi"] == {"product_name": "NVIDIA_DGX_Spark"}
     assert facts["tools"]["rdma"] == str(gb10.commands / "rdma")
@@ -283,6 +285,23 @@ def test_files(gb10: Tree) -> None:
     assert facts["lldp"] == [{"netdev": "enp1s0f0np0", "chassis": "spark2", "port": "enp1s0f1np1"}]
     assert facts["routes"] == [{"dst": "default", "dev": "enP7s7", "gateway": "192.168.1.1", "linkdown": False}]
     assert facts["addresses"] == {"enp1s0f0np0": ["10.210.0.1/24", "fe80::1/64"]}
+
+
+def test_a_kernel_log_without_a_line_was_not_read(gb10: Tree) -> None:
+    gb10.command("journalctl", "exit 0")
+    facts = gb10.facts()
+    assert facts["kernel_log"] is None
+    assert any("no message of this boot" in problem for problem in facts["problems"])
+
+
+def test_only_what_reads_is_asked_of_the_update_tool(gb10: Tree) -> None:
+    gb10.command(
+        "nvidia-spark-ota-check", f'echo "$*" >> {gb10.root}/asked; echo \'{{"error": "no recipes"}}\'; exit 1'
+    )
+    facts = gb10.facts()
+    assert (gb10.root / "asked").read_text() == "torn-score\n"
+    assert facts["ota_torn_percent"] is None
+    assert any(problem.startswith("`nvidia-spark-ota-check torn-score` ended with 1") for problem in facts["problems"])
 
 
 def test_hazards(gb10: Tree) -> None:

@@ -8,7 +8,12 @@ from ansible_collections.gb10.cluster.plugins.module_utils.probe.halves import (
     parse_speed_gts,
     place,
 )
-from ansible_collections.gb10.cluster.plugins.module_utils.probe.kernel_log import MAX_LENGTH, MAX_LINES, matching_lines
+from ansible_collections.gb10.cluster.plugins.module_utils.probe.kernel_log import (
+    MAX_LENGTH,
+    MAX_LINES,
+    matching_lines,
+    parse_kernel_log,
+)
 from ansible_collections.gb10.cluster.plugins.module_utils.probe.system import (
     netplan_interfaces,
     parse_assignments,
@@ -19,6 +24,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.probe.system import (
     parse_memlock_kib,
     parse_nccl_conf,
     parse_packages,
+    parse_torn_percent,
 )
 
 DGX_RELEASE = """DGX_NAME="DGX Spark"
@@ -102,6 +108,27 @@ def test_gpu_processes() -> None:
     ]
     with pytest.raises(ProbeError, match="process id"):
         parse_gpu_processes("No running processes found\n")
+
+
+# Synthetic: the JSON that check_ota_status.py of nvidia-spark-ota-check 1.0.16 prints.
+@pytest.mark.parametrize(
+    ("text", "torn"),
+    [
+        ('{\n  "name": "OTA2607",\n  "releaseDate": "July 2026",\n  "torn": 0\n}\n', 0),
+        ('{"name": "OTA2607", "releaseDate": "July 2026", "torn": 83}', 83),
+    ],
+)
+def test_how_torn_an_update_is(text: str, torn: int) -> None:
+    assert parse_torn_percent(text) == torn
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "torn-score: 0", '{"error": "no recipes"}', "[0]", "0", '{"torn": null}', '{"torn": true}', '{"torn": "0"}'],
+)
+def test_what_is_no_score(text: str) -> None:
+    with pytest.raises(ProbeError, match="printed no score"):
+        parse_torn_percent(text)
 
 
 def test_packages() -> None:
@@ -202,6 +229,17 @@ def test_a_line_that_matters(line: str) -> None:
 @pytest.mark.parametrize("line", NO_SIGNALS)
 def test_a_line_that_does_not(line: str) -> None:
     assert matching_lines([line]) == []
+
+
+def test_a_kernel_log_without_anything_that_matters_is_clean() -> None:
+    assert parse_kernel_log("Linux version 6.17.0-1029-nvidia\nusb 1-1: new device\n") == []
+    assert parse_kernel_log("NVRM: Xid (PCI:000f:01:00): 79\n") == ["NVRM: Xid (PCI:000f:01:00): 79"]
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_an_empty_kernel_log_was_not_read(text: str) -> None:
+    with pytest.raises(ProbeError, match="no message of this boot"):
+        parse_kernel_log(text)
 
 
 def test_the_newest_lines_are_kept_and_cut() -> None:
