@@ -51,5 +51,7 @@ def _take(descriptor: int, who: str) -> str | None:
         return f"{BUSY}another measurement runs on this node ({holder})"
     os.ftruncate(descriptor, 0)
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    os.pwrite(descriptor, f"pid {os.getpid()}, since {since}, {who}\n".encode(), 0)
+    user = os.environ.get("SUDO_USER")
+    run_by = f"{who} run by {user}" if user else who
+    os.pwrite(descriptor, f"pid {os.getpid()}, since {since}, {run_by}\n".encode(), 0)
     return None

@@ -13,7 +13,8 @@ import graphlib
 import typing as t
 from dataclasses import replace
 
-from ..contracts import SCHEMA, CheckRecord, Failure
+from ..contracts import SCHEMA, Cause, CheckRecord, Failure
+from ..probe.busy import BUSY
 from ..shape import answers, fits
 from .checks import CHECKS, Check, catalogue
 from .limits import Limits
@@ -74,7 +75,9 @@ def evaluate(check: Check, view: View, limits: Limits) -> Outcome:
         value, shape = sources[root]
         if not answers(value, shape, path):
             asked = root not in _OF_NCCL or view.reading.nccl is not None
-            return unknown(_gap(view, root, path), signature=None if asked else NOT_ASKED)
+            gap = _gap(view, root, path)
+            cause: Cause = "environment" if BUSY in gap else "instrument"
+            return unknown(gap, cause=cause, signature=None if asked else NOT_ASKED)
     try:
         return check.judge(view, limits)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

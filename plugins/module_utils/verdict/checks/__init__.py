@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..registry import CHECKS, Check, catalogue
-from . import cage, cluster, half_link, nccl, nccl_collective, nccl_library, node, pair, wire
+from . import cage, cluster, half_link, nccl, nccl_collective, nccl_library, node, pair, update, wire
 
 __all__ = [
     "CHECKS",
@@ -17,5 +17,6 @@ __all__ = [
     "nccl_library",
     "node",
     "pair",
+    "update",
     "wire",
 ]

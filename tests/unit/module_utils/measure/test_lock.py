@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -28,11 +30,12 @@ with alone(host, "rdma_probe") as locked_out:
 
 @pytest.fixture
 def holder(tmp_path: Path) -> t.Iterator[subprocess.Popen[str]]:
+    environment = {name: value for name, value in os.environ.items() if name != "SUDO_USER"}
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY / ".collections")},
+        env=environment | {"PYTHONPATH": str(REPOSITORY / ".collections")},
     )
     assert process.stdout is not None
     free, tool = process.stdout.readline().split()
@@ -63,6 +66,23 @@ def test_one_after_the_other_is_no_conflict(tmp_path: Path) -> None:
     for who in ("rdma_probe", "nccl_probe"):
         with alone(Host(tmp_path), who) as locked_out:
             assert locked_out is None
+
+
+def test_the_holder_names_who_became_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "nvidia")
+    with alone(Host(tmp_path), "rdma_probe"), alone(Host(tmp_path), "rdma_probe") as locked_out:
+        assert str(locked_out).endswith("Z, rdma_probe run by nvidia)")
+
+
+def test_a_file_system_without_locks_is_the_reason_not_to_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with alone(Host(tmp_path), "rdma_probe") as locked_out:
+        assert locked_out == f"the maintenance lock {LOCK} cannot be taken: No locks available"
 
 
 def test_it_is_free_again_after_an_error(tmp_path: Path) -> None:

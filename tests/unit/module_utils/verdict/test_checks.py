@@ -595,6 +595,7 @@ CASES = [
         lambda r: r.measurements["spark1"].update(directions=[], skipped="busy: a process is using the GPU (pid 7)"),
         "unknown",
         "spark1 measured nothing: busy: a process is using the GPU",
+        "environment",
     ),
     Case(
         "path not measured", "P01", WAY, lambda r: r.measurements["spark1"]["directions"].pop(0), "unknown", "no result"
