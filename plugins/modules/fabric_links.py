@@ -13,8 +13,8 @@ description:
     exists, writes the netplan file of the fabric, and puts it into force on the fabric links alone.
   - A change is taken back by a transient systemd timer unless it is confirmed in time, so that a controller that
     dies in between leaves a node that can be reached.
-  - While M(gb10.cluster.rdma_probe) or M(gb10.cluster.nccl_probe) measures on the node it changes no link and fails: a
-    change would void what they measure. Nor do they begin while a change goes on.
+  - While M(gb10.cluster.rdma_probe) or M(gb10.cluster.nccl_probe) measures on the node it changes no link and fails,
+    because a change would void what they measure. Nor do they begin while a change goes on.
   - Never runs C(netplan apply), which restarts NetworkManager and may cut the session.
 author:
   - gb10.cluster contributors (@gb10-cluster)
