@@ -59,7 +59,8 @@ class Check:
     def run_with(self) -> Level:
         """The level whose probe measures what this check needs."""
         roots = (need.partition(".")[0] for need in self.needs)
-        return next((_MEASURED_WITH[root] for root in roots if root in _MEASURED_WITH), self.level)
+        own: Level = "pair" if self.active and self.level == "half-link" else self.level
+        return next((_MEASURED_WITH[root] for root in roots if root in _MEASURED_WITH), own)
 
 
 CHECKS: dict[str, Check] = {}
