@@ -9,16 +9,16 @@ import collections
 import json
 import typing as t
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.gb10.cluster.plugins.module_utils.contracts import EvidenceFile
-from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
+from ansible_collections.gb10.cluster.plugins.module_utils.evidence import EvidenceFolder
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.concurrency import obstacles
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.levels import decide_levels, levels_pass
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.limits import ProfileError
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.memory import remember
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.passive import preview
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.passive_screen import (
     preview_message,
@@ -30,6 +30,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.verdict.screen import
     cabling_screen,
     levels_message,
     levels_screen,
+    memory_lines,
     verdict_message,
     verdict_screen,
 )
@@ -48,6 +49,9 @@ ARGUMENTS: dict[str, t.Any] = {
     "missing": {"type": "dict", "default": {}},
     "take_over": {"type": "bool", "default": False},
     "levels": {"type": "list", "elements": "str", "default": []},
+    "changed_nodes": {"type": "list", "elements": "str", "default": []},
+    "run_started": {"type": "str"},
+    "baseline": {"type": "str", "choices": ["keep", "renew"], "default": "keep"},
     "evidence_dir": {"type": "path", "default": "evidence"},
     "enforce": {"type": "bool", "default": True},
 }
@@ -93,9 +97,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             active=task_vars["ansible_play_hosts"],
             batch=task_vars["ansible_play_batch"],
         )
+        EvidenceFolder(arguments["evidence_dir"]).memory()  # what would refuse in the end refuses now
+        started = {"run_started": datetime.now(UTC).isoformat(timespec="seconds")}
         if not found:
-            return {"msg": "all nodes can measure at the same time"}
-        return {"failed": arguments["enforce"], "msg": ". ".join(found)}
+            return started | {"msg": "all nodes can measure at the same time"}
+        return started | {"failed": arguments["enforce"], "msg": ". ".join(found)}
 
     def _passive(self, arguments: Result, task_vars: Result) -> Result:
         reading = Reading(
@@ -123,7 +129,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         return {"failed": arguments["enforce"] and not check_mode, "msg": message, "proven": False}
 
     def _full(self, arguments: Result, task_vars: Result) -> Result:
-        check_mode = self._task.check_mode
+        check_mode, now = self._task.check_mode, datetime.now(UTC)
+        folder, renew = EvidenceFolder(arguments["evidence_dir"]), arguments["baseline"] == "renew"
+        before = folder.memory()
         reading = Reading(
             plan=arguments["plan"],
             profile=arguments["profile"],
@@ -132,13 +140,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             measurements=arguments["measurements"],
             nccl=arguments["nccl"],
             check_mode=check_mode,
+            baseline={} if renew else before.numbers,
+            carriers=before.marks,
+            changed=arguments["changed_nodes"],
         )
-        run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        run_id, span = now.strftime("%Y%m%d-%H%M%S"), _span(arguments["run_started"], now)
         if arguments["levels"]:
-            return self._levels(decide_levels(reading, run_id, arguments["levels"]), arguments)
-        evidence = decide(reading, run_id)
-        where = None if check_mode else _write(evidence, arguments["evidence_dir"])
-        self._show([Line(""), *verdict_screen(evidence, where, self._width, check_mode)])
+            return self._levels(decide_levels(reading, run_id, arguments["levels"], *span), folder, arguments)
+        evidence = decide(reading, run_id, *span)
+        where, remembered = None, remember(reading, evidence, before, now.isoformat(timespec="seconds"), renew)
+        if not check_mode:
+            where = _written(folder, lambda: folder.write(evidence, before, remembered))
+        lines = verdict_screen(evidence, where, self._width, check_mode)
+        self._show([Line(""), *lines, *([] if check_mode else memory_lines(remembered.kept))])
         verdict = evidence["verdict"]
         refused = verdict["outcome"] != "admit" and arguments["enforce"] and not check_mode
         result: Result = {
@@ -146,16 +160,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             "msg": verdict_message(verdict),
             "verdict": verdict,
             "evidence": where,
+            "baseline": {"added": remembered.kept.added, "renewed": remembered.kept.renewed},
             "counts": dict(collections.Counter(record["outcome"] for record in evidence["records"])),
         }
         if self._display.verbosity >= SHOW_RECORDS:
             result["records"] = evidence["records"]
         return result
 
-    def _levels(self, evidence: EvidenceFile, arguments: Result) -> Result:
+    def _levels(self, evidence: EvidenceFile, folder: EvidenceFolder, arguments: Result) -> Result:
         """Nothing here can admit, and what the last whole run said stays the latest."""
         check_mode = self._task.check_mode
-        where = None if check_mode else _write(evidence, arguments["evidence_dir"], latest=False)
+        where = None if check_mode else _written(folder, lambda: folder.write_levels(evidence))
         self._show([Line(""), *levels_screen(evidence, where, self._width, check_mode)])
         refused = not levels_pass(evidence) and arguments["enforce"] and not check_mode
         return {
@@ -177,16 +192,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             self._display.display(line.text, color=colours.get(line.style))
 
 
-def _write(evidence: EvidenceFile, folder: str, latest: bool = True) -> str:
-    """Keep the run under its own name, and as the latest, each in one step."""
-    text = json.dumps(evidence, indent=1, sort_keys=False) + "\n"
+def _span(started: str | None, now: datetime) -> tuple[str | None, float | None]:
+    """When the run began, and how long it took."""
+    if started is None:
+        return None, None
+    return started, round((now - datetime.fromisoformat(started)).total_seconds(), 1)
+
+
+def _written(folder: EvidenceFolder, write: t.Callable[[], str]) -> str:
     try:
-        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        host = Host(folder)
-        for name in (f"{evidence['run_id']}.json", *(["latest.json"] if latest else [])):
-            host.write(name, text, mode=0o600)
+        return write()
     except OSError as error:
         raise AnsibleActionFail(
-            f"Cannot write evidence to {folder}: {error}; nothing is admitted without it"
+            f"Cannot write evidence to {folder.folder}: {error}; nothing is admitted without it"
         ) from error
-    return str(Path(folder) / f"{evidence['run_id']}.json")

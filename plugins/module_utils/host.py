@@ -9,6 +9,7 @@ the time is up. Files are read under a root, so that a recorded tree is a node.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -190,23 +191,77 @@ class Host:
     def write(self, path: str, text: str, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
         """Replace a file in one step: after a crash there is the old text or the new one, never half of it."""
         target = self.path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        temporary = _stage(target, text, mode, owner)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode("utf-8", "surrogateescape"))
-                os.fchmod(file.fileno(), mode)
-                if owner is not None:
-                    os.fchown(file.fileno(), *owner)
-                file.flush()
-                os.fsync(file.fileno())
             _put(temporary, target)
         except BaseException:
             os.unlink(temporary)
             raise
 
+    def write_all(self, files: t.Mapping[str, str], mode: int = 0o644) -> None:
+        """Replace several files, or none of them when one cannot be written. A full disk shows before the first."""
+        staged: list[tuple[str, Path]] = []
+        try:
+            for path, text in files.items():
+                target = self.path(path)
+                staged.append((_stage(target, text, mode), target))
+            _put_all(staged)
+        finally:
+            for temporary, _target in staged:
+                Path(temporary).unlink(missing_ok=True)
+
     def remove(self, path: str) -> None:
         self.path(path).unlink(missing_ok=True)
+
+
+def _stage(target: Path, text: str, mode: int, owner: tuple[int, int] | None = None) -> str:
+    """The text on the disk, beside its target."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+            os.fchmod(file.fileno(), mode)
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return temporary
+
+
+def _put_all(staged: t.Sequence[tuple[str, Path]]) -> None:
+    """Put every file in its place; when one refuses, put back what was there, from a second name of the same data."""
+    with contextlib.ExitStack() as undo:
+        kept = [undo.enter_context(_second_name(target)) for _temporary, target in staged]
+        put: list[tuple[Path, str | None]] = []
+        try:
+            for (temporary, target), before in zip(staged, kept, strict=True):
+                os.replace(temporary, target)
+                put.append((target, before))
+        except OSError:
+            for target, before in reversed(put):
+                target.unlink() if before is None else os.replace(before, target)
+            raise
+
+
+@contextmanager
+def _second_name(target: Path) -> t.Iterator[str | None]:
+    """Another name for a file while it may be replaced; None when there is no file."""
+    if not target.exists():
+        yield None
+        return
+    name = f"{target.parent}/.{target.name}.{os.getpid()}.before"
+    try:
+        try:
+            os.link(target, name)
+        except OSError:  # a file system without hard links
+            shutil.copy2(target, name)
+        yield name
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def _put(temporary: str, target: Path) -> None:

@@ -14,8 +14,11 @@ description:
   - Fails closed. A missing node, a missing or malformed value, a check that was not run and check mode all end in
     anything but V(admit). An admitted run needs every required check of the profile to pass on every node and path.
   - A check whose parent failed is skipped, so that one cause shows as one finding.
-  - Writes C(RUN_ID.json) and C(latest.json) with mode C(0600) to O(evidence_dir). They hold the plan, every record with
-    its measured value, threshold and command, and the verdict; no serial numbers, hardware addresses or secrets.
+  - Writes C(RUN_ID.json) and C(latest.json) with mode C(0600) to O(evidence_dir). They hold the plan, who the nodes
+    were, every record with its measured value, threshold and command, and the verdict; no serial numbers, hardware
+    addresses or secrets. C(RUN_ID.share.json) says the same without names, sentences and addresses of the house.
+  - An admitted run leaves its numbers in C(baseline.json) and how often each link had lost its carrier in
+    C(carriers.json), for later runs. All files of a run are written, or none; then nothing is admitted.
   - An action plugin. It runs on the controller and opens no connection, so run it once for all nodes.
 author:
   - gb10.cluster contributors (@gb10-cluster)
@@ -93,6 +96,23 @@ options:
     type: list
     elements: str
     default: []
+  changed_nodes:
+    description:
+      - Nodes whose links this run has changed. That takes the carrier away, and L07 does not hold it against the cable.
+    type: list
+    elements: str
+    default: []
+  run_started:
+    description: When the run began, as O(stage=preflight) returned it.
+    type: str
+  baseline:
+    description:
+      - V(keep) adds the numbers of an admitted run that C(baseline.json) does not have yet, and never replaces one.
+      - V(renew) replaces those that this run measured, if it is admitted; C07 then compares nothing.
+      - A file that this gate did not write is refused either way.
+    type: str
+    choices: [keep, renew]
+    default: keep
   evidence_dir:
     description: Folder on the controller. A relative one is meant from where C(ansible-playbook) was started.
     type: path
@@ -176,6 +196,16 @@ evidence:
   returned: O(stage=full)
   type: str
   sample: evidence/20261123-142005.json
+run_started:
+  description: When the run began.
+  returned: O(stage=preflight)
+  type: str
+  sample: "2026-11-23T14:18:02+00:00"
+baseline:
+  description: How many numbers the run has added to C(baseline.json) or renewed there.
+  returned: O(stage=full)
+  type: dict
+  sample: {added: 27, renewed: 0}
 records:
   description: Every check record, as in the evidence file.
   returned: O(stage=full) and C(-vvv)

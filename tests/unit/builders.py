@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from ansible_collections.gb10.cluster.plugins.module_utils.contracts import (
     BandwidthRun,
+    CarrierMark,
     Direction,
     Discovery,
     HalfFacts,
@@ -33,7 +34,9 @@ from ansible_collections.gb10.cluster.plugins.module_utils.contracts import (
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.both_halves import PathWay, both_halves
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.build import Declaration, build_plan
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.hardware import HALF_PORTS, HalfPort
-from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import Reading
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.baseline import Numbers, keep
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import Reading, measured_numbers
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views.half import half_views
 
 ROOT = Path(__file__).resolve().parents[2]
 GB10 = "gb10-mtu9000-q4-64k"
@@ -111,8 +114,22 @@ def healthy_reading(plan: Plan, profile_name: str = GB10, **changes: t.Any) -> R
         "discoveries": healthy_discoveries(plan),
         "measurements": measurements,
         "nccl": None if lab else healthy_nccl(plan, thresholds),
+        "carriers": healthy_carriers(plan, facts),
     }
+    inputs["baseline"] = healthy_baseline(Reading(**inputs))
     return Reading(**copy.deepcopy(inputs | changes))
+
+
+def healthy_baseline(reading: Reading) -> Numbers:
+    """What a first run with the same numbers leaves."""
+    return keep({}, measured_numbers(reading), "first", "2026-11-20T10:00:00+00:00", renew=False).numbers
+
+
+def healthy_carriers(plan: Plan, facts: t.Mapping[str, NodeFacts]) -> dict[str, CarrierMark]:
+    """What a first run leaves, in the same boots of the same nodes."""
+    views_ = half_views(Reading(plan, profile(), facts, {}, {}))
+    marks = [view.mark("first", "2026-11-20T10:00:00+00:00") for view in views_]
+    return {mark["half"]: mark for mark in marks if mark is not None}
 
 
 def healthy_nccl(plan: Plan, profile: Profile) -> dict[str, NcclMeasurement]:

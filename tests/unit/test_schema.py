@@ -26,6 +26,9 @@ ROOTS: dict[str, t.Any] = {
     "evidence": contracts.EvidenceFile,
     "rdma-measurement": contracts.RdmaMeasurement,
     "nccl-measurement": contracts.NcclMeasurement,
+    "baseline": contracts.Baseline,
+    "carriers": contracts.CarrierMarks,
+    "shared-evidence": contracts.SharedEvidence,
 }
 SCHEMAS = {name: json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8")) for name in ROOTS}
 REGISTRY: Registry[t.Any] = Registry().with_resources(
@@ -197,8 +200,25 @@ def evidence() -> dict[str, t.Any]:
     return {
         "schema": "1",
         "run_id": "20261123-1420",
+        "started": "2026-11-23T14:18:02+00:00",
+        "duration_s": 131.8,
         "plan": plan_of("triangle", 3),
         "profile": "gb10-mtu9000-q4-64k",
+        "hashes": {"plan": "0" * 64, "profile": "f" * 64},
+        "nodes": {
+            "spark1": {
+                "boot_id": "8c1cb8f2",
+                "kernel": "6.17.0-1029-nvidia",
+                "os_version": "24.04",
+                "firmware": "28.45.4028",
+                "gpu_driver": "580.95.05",
+                "nccl_version": "2.30.7",
+                "nccl_build_id": "a7f420a1",
+                "image_id": None,
+                "cabling": {"p0": ["spark2:p1"], "p1": []},
+                "tools": {"perftest": "24.01.0+0.38-1", "ib_write_bw": None},
+            }
+        },
         "records": [copy.deepcopy(RECORD)],
         "verdict": copy.deepcopy(VERDICT),
     }
@@ -309,6 +329,10 @@ BROKEN = [
     ("plan/nodes/spark1/halves/0/peer/half", "c"),
     ("plan/paths/0/ends", []),
     ("plan/nccl_env/spark1/NCCL_IB_DISABLE", 0),
+    ("hashes/plan", "short"),
+    ("nodes/spark1/serial", "1420123"),
+    ("nodes/spark1/cabling", ["spark2:p1"]),
+    ("duration_s", "2 min"),
 ]
 
 

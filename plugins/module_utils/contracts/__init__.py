@@ -38,6 +38,7 @@ from .facts import (
     RdmaFacts,
     RouteFacts,
 )
+from .memory import Baseline, BaselineNumber, CarrierMark, CarrierMarks
 from .nccl import (
     NcclConnection,
     NcclFinding,
@@ -53,14 +54,28 @@ from .nccl import (
 )
 from .plan import HalfLinkPlan, HalfPlan, LinkEnd, LinkPlan, NodePlan, PathEnd, PathPlan, PeerPlan, Plan, SwitchPortPlan
 from .profile import BandwidthSettings, LatencySettings, NcclSettings, Profile
-from .verdict import CheckRecord, Diagnosis, Evidence, EvidenceFile, MatrixCost, Verdict
+from .share import SharedEvidence, SharedNode, SharedRecord, SharedVerdict
+from .verdict import (
+    CheckRecord,
+    Diagnosis,
+    Evidence,
+    EvidenceFile,
+    EvidenceHashes,
+    MatrixCost,
+    NodeIdentity,
+    Verdict,
+)
 from .words import SCHEMA, Cage, Cause, HalfName, Level, OutcomeName, Topology
 
 __all__ = [
     "SCHEMA",
     "BandwidthRun",
     "BandwidthSettings",
+    "Baseline",
+    "BaselineNumber",
     "Cage",
+    "CarrierMark",
+    "CarrierMarks",
     "Cause",
     "CheckRecord",
     "Diagnosis",
@@ -68,6 +83,7 @@ __all__ = [
     "Discovery",
     "Evidence",
     "EvidenceFile",
+    "EvidenceHashes",
     "Failure",
     "GidFacts",
     "GpuFacts",
@@ -100,6 +116,7 @@ __all__ = [
     "Neighbour",
     "NetplanFile",
     "NodeFacts",
+    "NodeIdentity",
     "NodePlan",
     "OutcomeName",
     "Pair",
@@ -117,6 +134,10 @@ __all__ = [
     "RdmaMeasurement",
     "RouteFacts",
     "Served",
+    "SharedEvidence",
+    "SharedNode",
+    "SharedRecord",
+    "SharedVerdict",
     "SwitchPortPlan",
     "Topology",
     "Verdict",

@@ -58,12 +58,38 @@ class MatrixCost(t.TypedDict):
     ratio: float | None  # wall_s / tools_s
 
 
+class NodeIdentity(t.TypedDict):
+    """Who a node was when it was judged."""
+
+    boot_id: str | None
+    kernel: str | None
+    os_version: str | None
+    firmware: str | None  # of the NICs
+    gpu_driver: str | None
+    nccl_version: str | None  # of what will serve
+    nccl_build_id: str | None
+    image_id: str | None
+    cabling: dict[str, list[str]]  # cage -> plugs heard there, "spark2:p1"
+    tools: dict[str, str | None]  # package or tool -> version
+
+
+class EvidenceHashes(t.TypedDict):
+    """SHA-256 of canonical JSON. The plan stands for the inventory that it was derived from."""
+
+    plan: str
+    profile: str
+
+
 class EvidenceFile(t.TypedDict):
     schema: str
     run_id: str
+    started: str | None  # UTC
+    duration_s: float | None  # from there to the verdict
     plan: Plan
     profile: str
     levels: t.NotRequired[list[Level]]  # a run of some levels, which never admits; absent: the whole
     matrix_cost: t.NotRequired[MatrixCost]  # absent where not every node has measured
+    hashes: EvidenceHashes
+    nodes: dict[str, NodeIdentity]
     records: list[CheckRecord]
     verdict: Verdict

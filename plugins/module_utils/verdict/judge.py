@@ -18,7 +18,7 @@ from ..probe.busy import BUSY
 from ..shape import answers, fits
 from .checks import CHECKS, Check, catalogue
 from .limits import Limits
-from .outcome import BLOCKED, CHECK_MODE, NOT_ASKED, Outcome, skipped, unknown
+from .outcome import BLOCKED, CHECK_MODE, NO_BASELINE, NOT_ASKED, Outcome, skipped, unknown
 from .profiles import parsed_limits
 from .registry import Scope
 from .views import ClusterView, Reading, View, views
@@ -35,7 +35,7 @@ _READ_WITH = {
     "packages": "dpkg-query",
 }
 
-_SCOPES: tuple[Scope, ...] = ("node", "rank", "half", "cage", "direction", "pair", "cluster", "collective")
+_SCOPES: tuple[Scope, ...] = ("node", "rank", "half", "cage", "direction", "pair", "cluster", "collective", "number")
 _OF_NCCL = ("rank", "ranks")  # sources that are there only when NCCL was to be measured
 
 
@@ -146,10 +146,10 @@ def _record(run_id: str, check: Check, view: View, outcome: Outcome, required: b
         "schema": SCHEMA,
         "run_id": run_id,
         "check": check.id,
-        "level": check.level,
+        "level": view.level or check.level,
         "subject": view.subject,
         "outcome": outcome.name,
-        "required": required,
+        "required": required and outcome.signature != NO_BASELINE,  # else no cluster could have a first run
         "cause": outcome.cause,
         "signature": outcome.signature,
         "measured": outcome.measured,

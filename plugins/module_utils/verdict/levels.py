@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..contracts import SCHEMA, CheckRecord, EvidenceFile, Level
+from ..contracts import CheckRecord, EvidenceFile, Level, Verdict
 from .checks import CHECKS
 from .diagnosis import diagnose
 from .judge import judge
@@ -15,13 +15,20 @@ from .outcome import BLOCKED
 from .profiles import validated
 from .records import check_plan, refuses, title
 from .registry import LEVELS
+from .verdict import evidence_file
 from .views import Reading
 
 _EVERY: tuple[Level, ...] = tuple(dict.fromkeys(LEVELS.values()))
 _ALIVE = "N00"  # of a node that does not answer nothing else can be said
 
 
-def decide_levels(reading: Reading, run_id: str, levels: t.Collection[str]) -> EvidenceFile:
+def decide_levels(
+    reading: Reading,
+    run_id: str,
+    levels: t.Collection[str],
+    started: str | None = None,
+    duration_s: float | None = None,
+) -> EvidenceFile:
     """Judge what these levels measure. The outcome is never ``admit``: what was not asked is not known.
 
     Raises ValueError as ``decide`` does, and where a level is none.
@@ -33,21 +40,14 @@ def decide_levels(reading: Reading, run_id: str, levels: t.Collection[str]) -> E
     validated(reading.profile)
     records = judge(reading, run_id, {_ALIVE, *(check.id for check in CHECKS.values() if check.run_with in wanted)})
     refusing = [record for record in records if refuses(record)]
-    return {
-        "schema": SCHEMA,
+    verdict: Verdict = {
+        "outcome": "refuse",
+        "diagnosis": diagnose(reading.plan, records),
+        "valid_pools": [],
+        "blocked_by": [title(record) for record in refusing if record["signature"] != BLOCKED],
         "run_id": run_id,
-        "plan": reading.plan,
-        "profile": reading.profile["name"],
-        "levels": wanted,
-        "records": records,
-        "verdict": {
-            "outcome": "refuse",
-            "diagnosis": diagnose(reading.plan, records),
-            "valid_pools": [],
-            "blocked_by": [title(record) for record in refusing if record["signature"] != BLOCKED],
-            "run_id": run_id,
-        },
     }
+    return {**evidence_file(reading, records, verdict, started, duration_s), "levels": wanted}
 
 
 def of_level(records: t.Sequence[CheckRecord], level: Level) -> list[CheckRecord]:

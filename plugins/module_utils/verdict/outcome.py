@@ -16,6 +16,7 @@ Grade = t.Literal["pass", "degraded", "fail"]
 BLOCKED = "blocked"
 CHECK_MODE = "check-mode"
 NOT_ASKED = "not-asked"  # nobody asked for this measurement
+NO_BASELINE = "no-baseline"  # a first run has nothing to be compared with
 
 
 def no_evidence() -> Evidence:

@@ -18,7 +18,7 @@ from ..contracts import Level
 from .limits import Limit, Limits
 from .outcome import Outcome
 
-Scope = t.Literal["node", "rank", "half", "cage", "direction", "pair", "cluster", "collective"]
+Scope = t.Literal["node", "rank", "half", "cage", "direction", "pair", "cluster", "collective", "number"]
 
 LEVELS: dict[Scope, Level] = {
     "node": "node",
@@ -29,6 +29,7 @@ LEVELS: dict[Scope, Level] = {
     "pair": "pair",
     "cluster": "cluster",
     "collective": "cluster",
+    "number": "cluster",  # but for paths and cables, as their view says
 }
 
 

@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..contracts import CheckRecord, Discovery, EvidenceFile, Level, PathPlan, Plan, Verdict
+from .baseline import Kept
 from .cabling import cabling_steps, cage_finding
 from .diagnosis import explains_itself
 from .levels import levels_pass, of_level
@@ -41,7 +42,22 @@ def verdict_screen(evidence: EvidenceFile, where: str | None, width: int, check_
     lines += _notes(evidence["records"], width)
     lines.append(Line(""))
     lines += _admit(evidence) if evidence["verdict"]["outcome"] == "admit" else _refuse(evidence, width, check_mode)
-    return [*lines, Line(f"evidence {where}" if where else "no evidence was written")]
+    return [*lines, Line(f"evidence {where}{_took(evidence)}" if where else "no evidence was written")]
+
+
+def memory_lines(kept: Kept) -> list[Line]:
+    """What the run has done to the baseline, when it has done something."""
+    words = [(kept.added, "kept for later runs to be compared with"), (kept.renewed, "renewed")]
+    said = ", ".join(f"{count(number, 'number')} {what}" for number, what in words if number)
+    return [Line(f"baseline {said}")] if said else []
+
+
+def _took(evidence: EvidenceFile) -> str:
+    """Such as " · 2 min 12 s"."""
+    if evidence["duration_s"] is None:
+        return ""
+    minutes, seconds = divmod(round(evidence["duration_s"]), 60)
+    return f" · {minutes} min {seconds} s" if minutes else f" · {seconds} s"
 
 
 def levels_screen(evidence: EvidenceFile, where: str | None, width: int, check_mode: bool) -> list[Line]:
@@ -145,7 +161,7 @@ def _table(evidence: EvidenceFile, width: int) -> list[Line]:
 
 def _at_once(records: Records, column: int, width: int) -> list[Line]:
     """Both halves of each cable together; ``column`` is where the results of the table begin."""
-    mine = [record for record in records if is_of_both_halves(record)]
+    mine = [record for record in records if record["check"] == "P03"]
     if not mine:
         return []
     result, style = _summed_up(mine)
@@ -235,11 +251,12 @@ def _result(mine: Records) -> tuple[str, Style]:
 
 def _notes(records: Records, width: int) -> list[Line]:
     noted = [record for record in records if _is_noted(record)]
+    sentences = _by_check(noted)
     lines = []
-    for record in noted[:_NOTES]:
-        lines += paragraph("noted", f"{about(record)}: {record['message']}", width, "warn")
-    if len(noted) > _NOTES:
-        lines += paragraph("", f"and {len(noted) - _NOTES} more in the evidence", width, "warn")
+    for sentence in sentences[:_NOTES]:
+        lines += paragraph("noted", sentence, width, "warn")
+    if len(sentences) > _NOTES:
+        lines += paragraph("", f"and {count(len(sentences) - _NOTES, 'more check')} in the evidence", width, "warn")
     return [Line(""), *lines] if lines else []
 
 
@@ -290,10 +307,14 @@ def _wholes(suspects: list[str]) -> list[str]:
 
 def _reasons(records: Records) -> list[str]:
     """One sentence for each check that refuses, with the first of its subjects."""
+    return _by_check([record for record in records if is_root(record)])
+
+
+def _by_check(records: Records) -> list[str]:
+    """One sentence for each check, with the first of its subjects."""
     roots: dict[str, list[CheckRecord]] = {}
     for record in records:
-        if is_root(record):
-            roots.setdefault(record["check"], []).append(record)
+        roots.setdefault(record["check"], []).append(record)
     return [
         f"{about(found[0])}: {found[0]['message']}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
         for found in roots.values()

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from ..contracts import SCHEMA, CheckRecord, EvidenceFile, Verdict
+from .canonical import digest
 from .cost import matrix_cost
 from .diagnosis import diagnose
+from .identity import identities
 from .judge import judge
 from .outcome import BLOCKED
 from .pools import valid_pools
@@ -16,18 +18,29 @@ from .records import check_plan, refuses, title
 from .views import Reading
 
 
-def decide(reading: Reading, run_id: str) -> EvidenceFile:
+def decide(reading: Reading, run_id: str, started: str | None = None, duration_s: float | None = None) -> EvidenceFile:
     """Judge everything. Raises ValueError when the plan or the profile could not refuse what must be refused."""
     check_plan(reading.plan)
     validated(reading.profile)
     records = judge(reading, run_id)
+    return evidence_file(reading, records, verdict(reading, records, run_id), started, duration_s)
+
+
+def evidence_file(
+    reading: Reading, records: list[CheckRecord], verdict: Verdict, started: str | None, duration_s: float | None
+) -> EvidenceFile:
+    """What is kept of a run: who was judged by what, every record, and the verdict."""
     evidence: EvidenceFile = {
         "schema": SCHEMA,
-        "run_id": run_id,
+        "run_id": verdict["run_id"],
+        "started": started,
+        "duration_s": duration_s,
         "plan": reading.plan,
         "profile": reading.profile["name"],
+        "hashes": {"plan": digest(reading.plan), "profile": digest(reading.profile)},
+        "nodes": identities(reading),
         "records": records,
-        "verdict": verdict(reading, records, run_id),
+        "verdict": verdict,
     }
     cost = matrix_cost(reading.plan["nodes"], reading.measurements)
     return evidence if cost is None else {**evidence, "matrix_cost": cost}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import stat
 import subprocess
 import sys
 import textwrap
 import typing as t
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
@@ -16,10 +20,12 @@ from ansible.errors import AnsibleActionFail
 from ansible.playbook.task import Task
 from ansible_collections.gb10.cluster.plugins.action.gate import ActionModule
 from ansible_collections.gb10.cluster.tests.unit import builders
-from ansible_collections.gb10.cluster.tests.unit.builders import set_bandwidth
+from ansible_collections.gb10.cluster.tests.unit.builders import half_of, set_bandwidth
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+HOST = "ansible_collections.gb10.cluster.plugins.module_utils.host"
+MEMORY = ("baseline.json", "carriers.json")
 NODES = ["spark1", "spark2", "spark3"]
 TOGETHER = {
     "ansible_forks": 5,
@@ -63,8 +69,10 @@ def test_admits_and_keeps_the_evidence_for_its_owner_alone(healthy, tmp_path):
     assert (result["failed"], result["changed"], result["msg"]) == (False, False, "admitted")
     assert "ADMIT  spark1 spark2 spark3" in shown
     folder = tmp_path / "evidence"
-    latest, own = folder / "latest.json", folder / f"{result['verdict']['run_id']}.json"
-    assert sorted(folder.iterdir()) == sorted([latest, own])
+    run_id = result["verdict"]["run_id"]
+    latest, own = folder / "latest.json", folder / f"{run_id}.json"
+    names = ["baseline.json", "carriers.json", "latest.json", own.name, f"{run_id}.share.json"]
+    assert sorted(file.name for file in folder.iterdir()) == sorted(names)
     assert result["evidence"] == str(own)
     assert latest.read_text() == own.read_text()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -86,8 +94,9 @@ def test_the_result_is_short_unless_asked_for(healthy):
     result, _shown = run(healthy)
     assert "records" not in result
     records = run(healthy, verbosity=3)[0]["records"]
-    # What NCCL did was not asked for.
-    assert result["counts"] == {"pass": len(records) - 12, "unknown": 12}
+    # What NCCL did was not asked for. The first run had nothing to be compared with, and is the baseline of the second.
+    assert result["counts"] == {"pass": len(records) - 12 - 15, "unknown": 12, "skipped": 15}
+    assert [record["outcome"] for record in records if record["check"] == "C07"] == ["pass"] * 15
 
 
 @pytest.fixture
@@ -146,7 +155,7 @@ def test_without_any_answer_it_refuses(healthy):
 def test_an_earlier_verdict_is_replaced_in_one_step(healthy, slow, tmp_path):
     run(healthy)
     with (
-        mock.patch("ansible_collections.gb10.cluster.plugins.module_utils.host.os.fsync", side_effect=OSError("full")),
+        mock.patch(f"{HOST}.os.fsync", side_effect=OSError("full")),
         pytest.raises(AnsibleActionFail, match="nothing is admitted without it"),
     ):
         run(slow)
@@ -155,8 +164,126 @@ def test_an_earlier_verdict_is_replaced_in_one_step(healthy, slow, tmp_path):
 
 def test_an_unwritable_folder_is_a_failure_even_when_all_is_well(healthy, tmp_path):
     (tmp_path / "evidence").write_text("a file")
-    with pytest.raises(AnsibleActionFail, match="Cannot write evidence to"):
+    with pytest.raises(AnsibleActionFail, match=r"baseline\.json cannot be read: .*Not a directory"):
         run(healthy)
+
+
+@pytest.mark.parametrize("failing", range(1, 6))
+def test_on_a_full_disk_nothing_is_kept_and_nothing_is_admitted(healthy, slow, tmp_path, failing):
+    """Whichever of the five files of a first run is the one that no longer fits."""
+    fsync = os.fsync
+    calls = iter(range(1, 100))
+
+    def full(descriptor: int) -> None:
+        if next(calls) == failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with mock.patch(f"{HOST}.os.fsync", full), pytest.raises(AnsibleActionFail, match="nothing is admitted without it"):
+        run(healthy)
+    assert list((tmp_path / "evidence").iterdir()) == []
+    assert run(healthy)[0]["verdict"]["outcome"] == "admit"
+
+
+# --- what one run leaves for the next ---
+
+
+def later(args: dict[str, t.Any], **more: t.Any) -> tuple[t.Any, str]:
+    """A run of another second, so that it has a name of its own."""
+    now = mock.Mock(wraps=datetime)
+    now.now.return_value = datetime.now(UTC) + timedelta(seconds=2)
+    with mock.patch("ansible_collections.gb10.cluster.plugins.action.gate.datetime", now):
+        return run(args | more)
+
+
+def slower(args: dict[str, t.Any], gbps: float) -> dict[str, t.Any]:
+    reading = builders.healthy_reading(builders.plan())
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", gbps)
+    return args | {"measurements": reading.measurements}
+
+
+def test_a_first_run_is_the_baseline_and_a_slower_one_is_noted(healthy, tmp_path):
+    first, shown = run(healthy)
+    assert first["baseline"] == {"added": 27, "renewed": 0}
+    assert shown.endswith("\nbaseline 27 numbers kept for later runs to be compared with")
+    baseline = (tmp_path / "evidence" / "baseline.json").read_text()
+    second, shown = later(slower(healthy, 100.0))
+    assert second["verdict"]["outcome"] == "admit"
+    assert second["baseline"] == {"added": 0, "renewed": 0}
+    assert "noted       C07 spark1 p0 a -> spark2 p1 a: 100 Gb/s, 10.6% less than the 111.9 of run" in shown
+    assert (tmp_path / "evidence" / "baseline.json").read_text() == baseline
+
+
+def test_the_operator_has_it_renewed(healthy, tmp_path):
+    run(healthy)
+    result, shown = later(slower(healthy, 100.0), baseline="renew")
+    assert result["baseline"] == {"added": 0, "renewed": 27}
+    assert "C07" not in shown
+    assert "baseline 27 numbers renewed" in shown
+    _result, shown = later(slower(healthy, 100.0))
+    assert "C07" not in shown
+
+
+def test_a_refused_run_renews_nothing(healthy, slow, tmp_path):
+    run(healthy)
+    before = {file.name: file.read_text() for file in (tmp_path / "evidence").iterdir() if file.name in MEMORY}
+    later(slow, baseline="renew")
+    assert {file.name: file.read_text() for file in (tmp_path / "evidence").iterdir() if file.name in MEMORY} == before
+
+
+@pytest.mark.parametrize("stage", ["preflight", "full"])
+@pytest.mark.parametrize("name", ["baseline.json", "carriers.json"])
+@pytest.mark.parametrize("renew", ["keep", "renew"])
+def test_a_memory_that_no_run_wrote_is_refused_and_left_alone(healthy, tmp_path, stage, name, renew):
+    (tmp_path / "evidence").mkdir()
+    file = tmp_path / "evidence" / name
+    file.write_text('{"schema": "1", "numbers": [')
+    with pytest.raises(AnsibleActionFail, match=f"{name} is not a file that this gate wrote .*move it away"):
+        run(healthy | {"stage": stage, "baseline": renew})
+    assert [entry.name for entry in (tmp_path / "evidence").iterdir()] == [name]
+    assert file.read_text() == '{"schema": "1", "numbers": ['
+
+
+def test_check_mode_leaves_the_memory_alone(healthy, tmp_path):
+    run(healthy)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "evidence").iterdir()}
+    result, shown = run(healthy | {"baseline": "renew"}, check_mode=True)
+    assert result["baseline"] == {"added": 0, "renewed": 0}
+    assert "baseline" not in shown.rpartition("\n")[2]
+    assert {file.name: file.read_bytes() for file in (tmp_path / "evidence").iterdir()} == before
+
+
+def dropped(args: dict[str, t.Any]) -> dict[str, t.Any]:
+    reading = builders.healthy_reading(builders.plan())
+    half_of(reading, "spark1", "p0", "a")["carrier_down_count"] = 2
+    return args | {"facts": reading.facts}
+
+
+def test_a_carrier_that_went_away_is_noted_and_one_that_this_run_took_is_not(healthy):
+    run(healthy)
+    _result, shown = later(dropped(healthy), changed_nodes=["spark1"])
+    assert "L07" not in shown
+    reading = builders.healthy_reading(builders.plan())
+    half_of(reading, "spark1", "p0", "a")["carrier_down_count"] = 3
+    _result, shown = later(healthy | {"facts": reading.facts})
+    assert "noted       L07 spark1 p0 a: lost its carrier 1 time since run" in shown
+
+
+def test_a_run_says_how_long_it_took(healthy, tmp_path):
+    preflight, _shown = run(healthy | {"stage": "preflight"})
+    result, shown = run(healthy | {"run_started": preflight["run_started"]})
+    evidence = json.loads(Path(result["evidence"]).read_text())
+    assert evidence["started"] == preflight["run_started"]
+    assert 0 <= evidence["duration_s"] < 100
+    assert re.search(r"\.json · \d+ s$", shown, re.MULTILINE)
+    assert "run_started" not in run(healthy)[0]
+
+
+def test_what_is_shown_to_strangers_has_no_name(healthy, tmp_path):
+    result, _shown = run(healthy)
+    shared = Path(result["evidence"]).with_suffix(".share.json").read_text()
+    assert "spark1" not in shared
+    assert json.loads(shared)["verdict"]["outcome"] == "admit"
 
 
 def test_what_cannot_be_judged_fails_with_a_sentence(healthy):
@@ -182,9 +309,10 @@ def test_some_levels_pass_without_an_admission(healthy, tmp_path):
     assert (result["failed"], result["msg"], result["levels"]) == (False, "node checks pass", ["node"])
     assert result["verdict"]["outcome"] == "refuse"
     assert "PARTIAL  node checks pass" in shown
-    (kept,) = (tmp_path / "evidence").iterdir()
-    assert kept.name == f"{result['verdict']['run_id']}.json"
-    assert json.loads(kept.read_text())["levels"] == ["node"]
+    run_id = result["verdict"]["run_id"]
+    folder = tmp_path / "evidence"
+    assert sorted(file.name for file in folder.iterdir()) == [f"{run_id}.json", f"{run_id}.share.json"]
+    assert json.loads((folder / f"{run_id}.json").read_text())["levels"] == ["node"]
 
 
 def test_some_levels_leave_the_last_whole_run_the_latest(healthy, slow, tmp_path):
@@ -285,9 +413,10 @@ def test_cabling(check_mode):
 def test_cabling_leaves_an_earlier_verdict_alone(healthy, tmp_path):
     run(healthy)
     before = (tmp_path / "evidence" / "latest.json").read_text()
+    files = sorted((tmp_path / "evidence").iterdir())
     run(healthy | {"stage": "cabling"})
     assert (tmp_path / "evidence" / "latest.json").read_text() == before
-    assert len(list((tmp_path / "evidence").iterdir())) == 2
+    assert sorted((tmp_path / "evidence").iterdir()) == files
 
 
 # --- in a real play ---

@@ -154,3 +154,42 @@ def test_a_mount_point_is_filled_in_place(host: Host, tmp_path: Path, monkeypatc
     host.write("/hosts", "new\n")
     assert (tmp_path / "hosts").read_text(encoding="utf-8") == "new\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "hosts"]
+
+
+# --- several files at once ---
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_several_files_are_replaced_together(host: Host, tmp_path: Path) -> None:
+    host.write_all({"/run/a": "1", "/run/b": "2"}, mode=0o600)
+    host.write_all({"/run/b": "3", "/run/c": "4"}, mode=0o600)
+    assert tree(tmp_path / "run") == {"a": "1", "b": "3", "c": "4"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "run").iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_when_one_file_fails_all_are_as_before(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, call: str, links: bool
+) -> None:
+    host.write_all({"/run/a": "1", "/run/b": "2"})
+    real, calls = getattr(os, call), iter(range(1, 100))
+
+    def full(*arguments: object) -> object:
+        if next(calls) == failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(f"os.{call}", full)
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        host.write_all({"/run/b": "3", "/run/c": "4", "/run/a": "5"})
+    assert tree(tmp_path / "run") == {"a": "1", "b": "2"}

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from ..registry import CHECKS, Check, catalogue
-from . import cage, cluster, half_link, nccl, nccl_collective, nccl_library, node, pair, update, wire
+from . import (
+    cage,
+    cluster,
+    flaps,
+    half_link,
+    nccl,
+    nccl_collective,
+    nccl_library,
+    node,
+    pair,
+    regression,
+    update,
+    wire,
+)
 
 __all__ = [
     "CHECKS",
@@ -11,12 +24,14 @@ __all__ = [
     "cage",
     "catalogue",
     "cluster",
+    "flaps",
     "half_link",
     "nccl",
     "nccl_collective",
     "nccl_library",
     "node",
     "pair",
+    "regression",
     "update",
     "wire",
 ]

@@ -8,23 +8,18 @@ from __future__ import annotations
 import typing as t
 
 from ...contracts import NodeFacts
+from ..identity import firmware_of, gpu_driver_of
 from ..limits import Limits, OneOf
 from ..outcome import Outcome, failed, passed, unknown
 from ..registry import check
 from ..views import ClusterView
 
-
-def _firmware(facts: NodeFacts) -> str | None:
-    versions = {half["rdma"]["fw_ver"] for half in facts["halves"] if half["rdma"]}
-    return None if not versions or None in versions else "/".join(sorted(map(str, versions)))
-
-
 _PROPERTIES: dict[str, t.Callable[[NodeFacts], object]] = {
     "kernel": lambda facts: facts["kernel"],
     "os_version": lambda facts: facts["os_version"],
     "architecture": lambda facts: facts["architecture"],
-    "gpu_driver": lambda facts: next((gpu["driver"] for gpu in facts["gpus"] or []), None),
-    "firmware": _firmware,
+    "gpu_driver": gpu_driver_of,
+    "firmware": firmware_of,
     "memory_gib": lambda facts: facts["memory_kib"].get("MemTotal", 0) // (1024 * 1024) or None,
 }
 

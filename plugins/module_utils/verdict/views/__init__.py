@@ -13,6 +13,7 @@ import typing as t
 from ..registry import Scope
 from .half import CageView, HalfView, planned_cages
 from .node import ClusterView, NodeView
+from .number import NumberView, measured_numbers, number_views
 from .rank import OF_FABRIC, CollectiveView, RankView, collective_views, rank_views
 from .reading import Reading, judged_runs
 from .view import View
@@ -25,11 +26,13 @@ __all__ = [
     "DirectionView",
     "HalfView",
     "NodeView",
+    "NumberView",
     "PairView",
     "RankView",
     "Reading",
     "View",
     "judged_runs",
+    "measured_numbers",
     "planned_cages",
     "views",
 ]
@@ -38,6 +41,7 @@ _SUBJECTS: dict[Scope, t.Callable[[Reading], t.Iterator[View]]] = {
     **OF_FABRIC,
     "rank": rank_views,
     "collective": collective_views,
+    "number": number_views,
 }
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ...contracts import Cage, Discovery, HalfFacts, HalfPlan, NodeFacts, Plan
+from ...contracts import Cage, CarrierMark, Discovery, HalfFacts, HalfPlan, NodeFacts, Plan
+from ...shape import fits
 from ..registry import Scope
 from .loose import get
 from .reading import Reading
@@ -50,8 +51,54 @@ class HalfView(View):
         deltas = get(self.reading.measurement(self.node), "counter_deltas")
         return t.cast("dict[str, int] | None", get(deltas, self.planned["rdma"]))
 
+    @property
+    def ends(self) -> list[NodeFacts]:
+        """Of this node and of the one at the other end of the cable, where there is one."""
+        return [self.reading.facts[node] for node in self._end_nodes]
+
+    @property
+    def was_changed(self) -> bool:
+        """Whether this run has changed the links at either end."""
+        return any(node in self.reading.changed for node in self._end_nodes)
+
+    @property
+    def mark_of_these_boots(self) -> CarrierMark | None:
+        """The last mark, when neither end has booted and the counter has not started anew since."""
+        mark = self.reading.carriers.get(self.key)
+        count = self.half["carrier_down_count"]
+        if mark is None or count is None or count < mark["carrier_down_count"]:
+            return None
+        return mark if (mark["boot_id"], mark["peer_boot_id"]) == self._boots else None
+
+    def mark(self, run_id: str, date: str) -> CarrierMark | None:
+        """How often the carrier was lost up to now; None when that is not known."""
+        boot, peer_boot = self._boots
+        count = get(self.reading.half_facts(self.node, self.planned["netdev"]), "carrier_down_count")
+        if not fits(count, int) or boot is None or (peer_boot is None and self.far_nodes()):
+            return None
+        return {
+            "half": self.key,
+            "carrier_down_count": count,
+            "boot_id": boot,
+            "peer_boot_id": peer_boot,
+            "run_id": run_id,
+            "date": date,
+        }
+
+    @property
+    def _boots(self) -> tuple[str | None, str | None]:
+        """Of this end and of the other one; None for what is not known or not there."""
+        boots = [get(self.reading.facts.get(node), "boot_id") for node in self._end_nodes]
+        own, peer, *_none = [boot if isinstance(boot, str) else None for boot in [*boots, None]]
+        return own, peer
+
+    @property
+    def _end_nodes(self) -> list[str]:
+        return [self.node, *self.far_nodes()]
+
     def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
         return {
+            "ends": ([self.reading.facts.get(node) for node in self._end_nodes], list[NodeFacts]),
             "facts": (self.reading.facts.get(self.node), NodeFacts),
             "half": (self.reading.half_facts(self.node, self.planned["netdev"]), HalfFacts),
             "growth": (self.growth, dict[str, int]),
@@ -61,6 +108,8 @@ class HalfView(View):
         if source == "growth":
             reason = self.reading.why_not_measured(self.node)
             return reason or f"{self.node} sent no error counters of {self.planned['rdma']}"
+        if source == "ends":
+            return f"{' or '.join(self._end_nodes)} did not report its boot"
         return f"{self.node} did not report {self.planned['netdev']}"
 
     def related(self, scope: Scope) -> list[str]:

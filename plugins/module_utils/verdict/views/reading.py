@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import statistics
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...contracts import Discovery, HalfFacts, NcclMeasurement, NodeFacts, Plan, Profile, RdmaMeasurement
+from ..baseline import Marks, Numbers
 from .loose import dicts, first, get
 
 
@@ -25,6 +26,9 @@ class Reading:
     measurements: t.Mapping[str, RdmaMeasurement]
     nccl: t.Mapping[str, NcclMeasurement] | None = None  # None: NCCL was not to be measured
     check_mode: bool = False
+    baseline: Numbers = field(default_factory=dict)  # what earlier runs kept
+    carriers: Marks = field(default_factory=dict)
+    changed: t.Collection[str] = ()  # nodes whose links this very run has changed
 
     @property
     def required(self) -> list[str]:

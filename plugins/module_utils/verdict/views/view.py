@@ -9,6 +9,7 @@ import abc
 import typing as t
 from dataclasses import dataclass
 
+from ...contracts import Level
 from ..registry import Scope
 from .reading import Reading
 
@@ -28,6 +29,11 @@ class View(abc.ABC):
     @abc.abstractmethod
     def subject(self) -> dict[str, str]:
         """As a check record names it."""
+
+    @property
+    def level(self) -> Level | None:
+        """That of the records about it, where the scope alone does not tell."""
+        return None
 
     @property
     def label(self) -> str:

@@ -84,10 +84,10 @@ def test_the_evidence_tells_it() -> None:
 
 
 def test_two_recorded_virtual_sparks_lose_little_between_slots() -> None:
-    """Recorded before both halves at once were measured and before tools were timed: what was lost between the slots."""
+    """Recorded before both halves at once, before pings and before tools were timed: what was lost between the slots."""
     found = {
         node: json.loads((PROBE / f"real-virtual-{node}-measurement.json").read_text(encoding="utf-8"))
-        | {"pairs": [], "pairs_served": []}
+        | {"pairs": [], "pairs_served": [], "pings": []}
         for node in ("spark1", "spark2")
     }
     cost = matrix_cost(found, found)

@@ -19,6 +19,7 @@ from ansible_collections.gb10.cluster.tests.unit import builders
 from ansible_collections.gb10.cluster.tests.unit.builders import GB10, LAB, half_of, set_bandwidth, set_both_halves
 
 PROFILES = (GB10, LAB)
+TO_BE_REQUIRED = ("L07", "C07")  # once they have been observed for long enough
 
 
 def titles(records, outcome):
@@ -33,7 +34,7 @@ def mutations(profile_name: str) -> list[t.Any]:
     profile = builders.profile(profile_name)
     return [
         pytest.param(profile_name, check_id, need, id=f"{profile_name.split('-')[0]}/{check_id}/{need}")
-        for check_id in [*profile["required"], *profile.get("required_with_nccl", [])]
+        for check_id in [*profile["required"], *profile.get("required_with_nccl", []), *TO_BE_REQUIRED]
         for need in CHECKS[check_id].needs
     ]
 
@@ -41,6 +42,8 @@ def mutations(profile_name: str) -> list[t.Any]:
 def holders(view: View, need: str) -> list[tuple[dict[str, t.Any], str]]:
     """The dicts that hold the last part of a needed path, and its key."""
     root, *path = need.split(".")
+    if need == "numbers":
+        return [(view.reading.measurements["spark1"]["directions"][0], "latency")]
     if not path:
         # The growth of counters hangs in the measurement by the name of the device.
         deltas = view.reading.measurements[view.node]["counter_deltas"]
@@ -75,6 +78,9 @@ def nest(holder: dict[str, t.Any], key: str) -> None:
 @pytest.mark.parametrize(("profile_name", "check_id", "need"), [*mutations(GB10), *mutations(LAB)])
 def test_a_required_input_that_is_missing_or_garbled_never_admits(profile_name, check_id, need, mutate):
     reading = builders.healthy_reading(builders.plan(), profile_name)
+    if check_id in TO_BE_REQUIRED:
+        reading.profile["observe"].remove(check_id)
+        reading.profile["required"].append(check_id)
     view = next(iter(views(CHECKS[check_id].scope, reading)))
     # One place is enough: a single half, path or node that is not known must refuse the whole.
     holder, key = holders(view, need)[0]
@@ -400,7 +406,7 @@ def test_in_the_lab_both_halves_at_once_are_only_observed():
     reading = builders.healthy_reading(builders.plan(), LAB)
     set_both_halves(reading, "spark1", "spark2", 0.001, 0.001)
     evidence = decide(reading, "run")
-    assert titles(evidence["records"], "fail") == [BOTH]
+    assert titles(evidence["records"], "fail") == [BOTH, "C07 spark1:p0>spark2:p1"]
     assert evidence["verdict"]["outcome"] == "admit"
 
 

@@ -6,9 +6,11 @@ import dataclasses
 import textwrap
 
 import pytest
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.baseline import Kept
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.screen import (
     cabling_message,
     cabling_screen,
+    memory_lines,
     verdict_message,
     verdict_screen,
 )
@@ -214,12 +216,64 @@ def test_what_is_observed_is_noted_and_does_not_refuse():
     assert "ADMIT" in shown
 
 
-def test_many_notes_are_counted():
+def many_notes():
+    """One of N04 on each node, of N12 on each node, of L07 on one half, and of C07 on two paths."""
     reading = builders.healthy_reading(builders.plan())
     for node in reading.plan["nodes"]:
         half_of(reading, node, "p0", "a")["rdma"]["fw_ver"] = "28.40.1000"
         reading.facts[node]["hazards"] = ["mlnx-fw-updater"]
-    assert "and 2 more in the evidence" in screen(reading)
+    half_of(reading, "spark2", "p0", "b")["carrier_down_count"] = 2
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 98.0)
+    return reading
+
+
+def test_there_is_one_note_for_each_check():
+    shown = screen(many_notes())
+    notes = shown.partition("ADMIT")[0].rpartition("pass\n\n")[2]
+    assert textwrap.dedent(notes).strip("\n") == drawn("""
+          noted       N04 spark1: one NIC, several firmwares: 28.40.1000, 28.45.4028 (and 2 more)
+          noted       N12 spark1: mlnx-fw-updater (and 2 more)
+          noted       L07 spark2 p0 b: lost its carrier 2 times since run first
+          noted       C07 spark1 p0 a -> spark2 p1 a: 98 Gb/s, 12.4% less than the 111.9 of run first (and 1
+                      more)
+        """)
+
+
+def test_many_notes_are_counted():
+    reading = many_notes()
+    reading.profile["required"].remove("N13")
+    reading.profile["observe"].append("N13")
+    reading.facts["spark1"]["reboot_required"] = True
+    shown = screen(reading)
+    assert "and 1 more check in the evidence" in shown
+    assert "C07" not in shown
+
+
+def test_an_observed_check_that_passes_says_nothing():
+    assert "noted" not in screen(builders.healthy_reading(builders.plan()))
+    assert "noted" not in screen(builders.healthy_reading(builders.plan(), baseline={}, carriers={}))
+
+
+@pytest.mark.parametrize(
+    ("added", "renewed", "says"),
+    [
+        (0, 0, []),
+        (27, 0, ["baseline 27 numbers kept for later runs to be compared with"]),
+        (0, 1, ["baseline 1 number renewed"]),
+        (2, 25, ["baseline 2 numbers kept for later runs to be compared with, 25 numbers renewed"]),
+    ],
+)
+def test_what_the_run_did_to_the_baseline(added, renewed, says):
+    assert [line.text for line in memory_lines(Kept({}, added, renewed))] == says
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"), [(None, ""), (0.4, " · 0 s"), (59.6, " · 1 min 0 s"), (131.8, " · 2 min 12 s")]
+)
+def test_how_long_it_took(seconds, says):
+    reading = builders.healthy_reading(builders.plan())
+    shown = text(verdict_screen(decide(reading, "run", "2026-11-23T14:20:00+00:00", seconds), "where", 100, False))
+    assert shown.endswith(f"\nevidence where{says}")
 
 
 def test_pieces_of_a_suspect_are_not_named_again():
