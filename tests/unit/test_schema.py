@@ -13,7 +13,11 @@ from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl_summary 
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.build import Declaration, build_plan
 from ansible_collections.gb10.cluster.plugins.module_utils.probe.nccl_log import read_nccl_log
 from ansible_collections.gb10.cluster.plugins.module_utils.shape import optional_keys
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict import quarantine
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.admission import issue, revocation
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict import decide
 from ansible_collections.gb10.cluster.tests.unit import builders
+from ansible_collections.gb10.cluster.tests.unit.spark_tree import NOW, grant
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from referencing import Registry, Resource
 
@@ -29,6 +33,9 @@ ROOTS: dict[str, t.Any] = {
     "baseline": contracts.Baseline,
     "carriers": contracts.CarrierMarks,
     "shared-evidence": contracts.SharedEvidence,
+    "admission": contracts.Admission,
+    "revocation": contracts.Revocation,
+    "quarantine": contracts.QuarantineFile,
 }
 SCHEMAS = {name: json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8")) for name in ROOTS}
 REGISTRY: Registry[t.Any] = Registry().with_resources(
@@ -305,6 +312,52 @@ def test_samples_are_valid() -> None:
     validate("check-record", RECORD)
     validate("verdict", VERDICT)
     validate("evidence", evidence())
+
+
+ADMISSION = issue(grant(), NOW)
+REVOCATION = revocation("spark1", "20261124-120000", ["P02 spark1:p0:a>spark2:p1:a"], NOW)
+
+
+def lost_device(acknowledged: tuple[str, ...] = ()) -> tuple[quarantine.Memory, contracts.EvidenceFile]:
+    reading = builders.healthy_reading(builders.plan())
+    del reading.facts["spark3"]["halves"][3]
+    judged = decide(reading, "run")
+    memory = quarantine.advance(quarantine.empty(), judged, quarantine.Policy(600), NOW)
+    return quarantine.advance(memory, judged, quarantine.Policy(600, acknowledged, "ada"), NOW), judged
+
+
+def test_what_a_node_holds_is_valid() -> None:
+    validate("admission", ADMISSION)
+    validate("revocation", REVOCATION)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("admission", {"expires": "2026-12-01"}),
+        ("admission", {"pool": []}),
+        ("admission", {"seal": "none"}),
+        ("admission", {"bound": {**ADMISSION["bound"], "gpu_driver": 580}}),
+        ("admission", {"bound": {"boot_id": "x"}}),
+        ("admission", {"secret": "x"}),
+        ("revocation", {"reasons": "N07 spark1"}),
+        ("revocation", {"revoked": True}),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_in_it_is_refused(name: str, wrong: dict[str, t.Any]) -> None:
+    document = {"admission": dict(ADMISSION), "revocation": dict(REVOCATION)}[name]
+    with pytest.raises(ValidationError):
+        validate(name, document | wrong)
+
+
+@pytest.mark.parametrize("acknowledged", [(), ("spark3",)])
+def test_what_is_remembered_and_said_of_a_quarantine_is_valid(acknowledged: tuple[str, ...]) -> None:
+    memory, judged = lost_device(acknowledged)
+    validate("quarantine", json.loads(quarantine.written(memory)))
+    kept = quarantine.kept_out(judged, memory, 600)
+    kept["records"][0]["waiver"] = {"reason": "known", "expires": "2026-12-31T00:00:00Z"}
+    validate("evidence", json.loads(json.dumps(kept)))
 
 
 def change(path: str, value: t.Any, document: dict[str, t.Any]) -> dict[str, t.Any]:

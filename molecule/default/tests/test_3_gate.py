@@ -9,17 +9,30 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from nodes import HOSTS
+from testinfra.host import Host
 
 Run = t.Callable[..., subprocess.CompletedProcess[str]]
+testinfra_hosts = HOSTS
+VERIFY = "/usr/local/lib/gb10/admission verify"
 
 
 @pytest.fixture(scope="module")
-def judged(playbook: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], t.Any]:
-    folder = tmp_path_factory.mktemp("evidence")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evidence")
+
+
+@pytest.fixture(scope="module")
+def judged(playbook: Run, folder: Path) -> tuple[subprocess.CompletedProcess[str], t.Any]:
     result = playbook(ROOT / "playbooks/validate.yml", "-e", f"gate_evidence_dir={folder}")
-    evidence = Path(folder, "latest.json")
+    evidence = folder / "latest.json"
     assert evidence.exists(), result.stdout + result.stderr
     return result, json.loads(evidence.read_text())
+
+
+@pytest.fixture(scope="module")
+def judged_again(judged: object, playbook: Run, folder: Path) -> subprocess.CompletedProcess[str]:
+    return playbook(ROOT / "playbooks/validate.yml", "-e", f"gate_evidence_dir={folder}")
 
 
 def outcomes(evidence: t.Any, check: str) -> set[str]:
@@ -47,7 +60,32 @@ def test_what_can_be_seen_passes(judged: tuple[subprocess.CompletedProcess[str],
     assert outcomes(judged[1], "L09") == outcomes(judged[1], "L10") == {"pass"}
 
 
-def test_judging_changed_nothing(judged: tuple[subprocess.CompletedProcess[str], t.Any]) -> None:
-    recap = [line for line in judged[0].stdout.splitlines() if line.startswith("spark") and " changed=" in line]
-    assert len(recap) == 3
-    assert all(" changed=0 " in line for line in recap)
+def recap(result: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in result.stdout.splitlines() if line.startswith("spark") and " changed=" in line]
+
+
+def test_judging_leaves_the_refusal_and_what_verifies_and_a_second_time_nothing(
+    judged: tuple[subprocess.CompletedProcess[str], t.Any], judged_again: subprocess.CompletedProcess[str]
+) -> None:
+    assert len(recap(judged[0])) == len(recap(judged_again)) == 3
+    assert all(" changed=2 " in line for line in recap(judged[0])), judged[0].stdout
+    assert all(" changed=0 " in line for line in recap(judged_again)), judged_again.stdout
+    assert judged_again.returncode == 2
+
+
+def test_a_refused_node_says_why_it_may_not_serve(judged: object, host: Host) -> None:
+    done = host.run(VERIFY)
+    assert done.rc == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("not admitted: run 2")
+    assert "refused: N0" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert host.file("/var/lib/gb10/admission.json").mode == 0o600
+
+
+def test_a_unit_that_asks_first_fails_to_start(judged: object, host: Host) -> None:
+    lines = f"[Service]\nType=exec\nExecStartPre=+{VERIFY}\nExecStart=/bin/sleep 60\n"
+    host.run_expect([0], f"printf '{lines}' > /run/systemd/system/gb10-probe.service && systemctl daemon-reload")
+    assert host.run("systemctl start gb10-probe").rc != 0
+    assert host.run("systemctl is-failed gb10-probe").rc == 0
+    host.run_expect([0], "rm /run/systemd/system/gb10-probe.service && systemctl daemon-reload")

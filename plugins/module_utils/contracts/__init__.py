@@ -9,6 +9,20 @@ together. Units are in the key (``gbps``, ``us``, ``s``, ``kib``, ``bytes``); ``
 
 from __future__ import annotations
 
+from .admission import (
+    Acknowledgement,
+    Admission,
+    AdmissionBinding,
+    AdmissionFacts,
+    AdmissionState,
+    Grant,
+    KeptOut,
+    ProfileMark,
+    QuarantineEntry,
+    QuarantineFile,
+    Revocation,
+    Waiver,
+)
 from .fabric import (
     BandwidthRun,
     Direction,
@@ -69,6 +83,11 @@ from .words import SCHEMA, Cage, Cause, HalfName, Level, OutcomeName, Topology
 
 __all__ = [
     "SCHEMA",
+    "Acknowledgement",
+    "Admission",
+    "AdmissionBinding",
+    "AdmissionFacts",
+    "AdmissionState",
     "BandwidthRun",
     "BandwidthSettings",
     "Baseline",
@@ -88,10 +107,12 @@ __all__ = [
     "GidFacts",
     "GpuFacts",
     "GpuProcess",
+    "Grant",
     "HalfFacts",
     "HalfLinkPlan",
     "HalfName",
     "HalfPlan",
+    "KeptOut",
     "LatencyRun",
     "LatencySettings",
     "Level",
@@ -130,8 +151,12 @@ __all__ = [
     "Ping",
     "Plan",
     "Profile",
+    "ProfileMark",
+    "QuarantineEntry",
+    "QuarantineFile",
     "RdmaFacts",
     "RdmaMeasurement",
+    "Revocation",
     "RouteFacts",
     "Served",
     "SharedEvidence",
@@ -141,4 +166,5 @@ __all__ = [
     "SwitchPortPlan",
     "Topology",
     "Verdict",
+    "Waiver",
 ]

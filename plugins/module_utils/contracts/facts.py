@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .admission import AdmissionFacts
 from .words import Cage, HalfName
 
 
@@ -155,4 +156,6 @@ class NodeFacts(t.TypedDict):
     ota_torn_percent: t.NotRequired[int | None]  # how much of an update of DGX OS is missing, where its tool is there
     hazards: list[str]
     kernel_log: list[str] | None  # matching lines only; None: journal not readable
+    gpu_module: str | None  # version of the loaded nvidia kernel module
+    admission: AdmissionFacts  # as it was before this run
     problems: list[str]  # what could not be read, one sentence each

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .admission import KeptOut, Waiver
 from .plan import Plan
 from .words import Cause, Level, OutcomeName
 
@@ -32,6 +33,7 @@ class CheckRecord(t.TypedDict):
     evidence: Evidence
     message: str
     remedy: list[str]
+    waiver: t.NotRequired[Waiver]  # only a degraded one counts
 
 
 class Diagnosis(t.TypedDict):
@@ -47,6 +49,9 @@ class Verdict(t.TypedDict):
     valid_pools: list[list[str]]
     blocked_by: list[str]  # "P02 spark1:p0:a>spark2:p1:a"
     run_id: str
+    quarantine: t.NotRequired[list[KeptOut]]  # nodes of the plan that are kept out
+    admission_days: t.NotRequired[int]  # how long an admission of this verdict holds at most
+    notices: t.NotRequired[list[str]]  # what the operator has asked for and did not get, and who was released
 
 
 class MatrixCost(t.TypedDict):

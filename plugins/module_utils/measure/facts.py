@@ -10,15 +10,17 @@ is not known; it never ends the read. All commands are started at once and colle
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
+import sys
 import time
 import typing as t
 
 from ..plan.netplan import is_owned
 from ..probe.counters import phy_errors
 from ..probe.devinfo import PortInfo, parse_devinfo
-from ..probe.error import ProbeError
+from ..probe.error import ProbeError, excerpt
 from ..probe.ethtool import parse_fec, parse_link, parse_module, parse_pause, parse_statistics
 from ..probe.halves import KNOWN_NAMES, is_pci_address, kernel_order, parse_speed_gts, place
 from ..probe.kernel_log import parse_kernel_log
@@ -36,10 +38,11 @@ from ..probe.system import (
     parse_packages,
     parse_torn_percent,
 )
+from ..verdict.admission import ADMISSION_FILE, VERIFIER
 from .sysfs import INFINIBAND, error_counters, gids_of, rdma_devices
 
 if t.TYPE_CHECKING:
-    from ..contracts import HalfFacts, NcclFileFacts, NetplanFile, NodeFacts, PcieFacts, RdmaFacts
+    from ..contracts import AdmissionFacts, HalfFacts, NcclFileFacts, NetplanFile, NodeFacts, PcieFacts, RdmaFacts
     from ..host import Host, Process
     from ..probe.links import RdmaLink
 
@@ -147,6 +150,8 @@ def node_facts(host: Host, node: str, packages: t.Sequence[str] = ()) -> NodeFac
         "ota_torn_percent": commands.read("update", parse_torn_percent),
         "hazards": _hazards(host),
         "kernel_log": commands.read("kernel log", parse_kernel_log),
+        "gpu_module": host.read_line("/sys/module/nvidia/version"),
+        "admission": _admission(host, commands),
         "problems": commands.problems,
     }
 
@@ -154,6 +159,10 @@ def node_facts(host: Host, node: str, packages: t.Sequence[str] = ()) -> NodeFac
 def _start_all(commands: _Commands, host: Host, netdevs: t.Sequence[str], packages: t.Sequence[str]) -> None:
     commands.start("kernel log", ["journalctl", "-k", "-b", "-q", "-o", "cat", "--no-pager"])
     commands.start("addresses", ["ip", "-j", "addr"])
+    if host.exists(VERIFIER):
+        # What a unit would be told, by the program that tells it.
+        verifier = [sys.executable, "-IS", str(host.path(VERIFIER)), "--root", str(host.root), "state"]
+        commands.start("admission", verifier)
     commands.start("routes", ["ip", "-j", "-4", "route"])
     commands.start("gpus", ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"])
     commands.start(
@@ -297,6 +306,25 @@ def _lldp(commands: _Commands) -> list[t.Any] | None:
     if peers is None:
         return None
     return [{"netdev": peer.netdev, "chassis": peer.chassis, "port": peer.port} for peer in peers]
+
+
+def _admission(host: Host, commands: _Commands) -> AdmissionFacts:
+    """As it was before this run."""
+    if not host.exists(ADMISSION_FILE):
+        return {"state": "absent", "reason": "no admission was given yet", "expires": None}
+    said = commands.read("admission", _parse_admission)
+    if said is None:
+        reason = f"{ADMISSION_FILE} is there, but {VERIFIER} is not, or gives no answer"
+        return {"state": "unreadable", "reason": reason, "expires": None}
+    return said
+
+
+def _parse_admission(text: str) -> AdmissionFacts:
+    try:
+        said = json.loads(text)
+        return {"state": said["state"], "reason": said["reason"], "expires": said["expires"]}
+    except (KeyError, TypeError, ValueError):
+        raise ProbeError(f"{VERIFIER} gave no state but {excerpt(text)}") from None
 
 
 # --- files ---

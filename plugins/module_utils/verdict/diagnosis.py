@@ -23,16 +23,14 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
     """The smallest set of suspects for everything that is not in order."""
     roots = [record for record in records if is_root(record)]
     plain = [record for record in roots if explains_itself(record)]
-    symptoms = [record for record in roots if not (explains_itself(record) or is_of_both_halves(record))]
-    failing = [path["id"] for path in plan["paths"] if any(concerns(record, path) for record in symptoms)]
-    passing = [path["id"] for path in plan["paths"] if path["id"] not in failing and _proven(path, records)]
-    isolation = refined(isolate(plan, failing, passing), plan, records)
+    symptoms = _symptoms(records)
+    isolation = isolated(plan, records)
     # Nodes that could not be compared do not differ, and a collective that fails accuses none of its ranks.
     accused = [record for record in plain if record["level"] != "cluster" or _differ(record)]
     suspects = list(dict.fromkeys(_suspect(record) for record in accused))
     suspects += [together(explanation) for explanation in isolation.explanations[:SHOWN_ALTERNATIVES]]
-    at_once = [record for record in roots if is_of_both_halves(record) and not _explained(record, plan, failing)]
-    suspects += [name for name in _suspects_at_once(at_once, records) if name not in suspects]
+    at_once, suspects_at_once = both_halves(plan, records)
+    suspects += [name for name in suspects_at_once if name not in suspects]
     return {
         "suspects": suspects,
         "exonerated": [
@@ -43,6 +41,34 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
         "failing_paths": [path["id"] for path in plan["paths"] if _refused(path, records)],
         "next_action": _next_action(plan, records, plain, symptoms, isolation) or _first_remedy(at_once),
     }
+
+
+def isolated(plan: Plan, records: Records) -> Isolation:
+    """Which parts explain the symptoms, and which are cleared."""
+    failing = _failing(plan, _symptoms(records))
+    passing = [path["id"] for path in plan["paths"] if path["id"] not in failing and _proven(path, records)]
+    return refined(isolate(plan, failing, passing), plan, records)
+
+
+def both_halves(plan: Plan, records: Records) -> tuple[list[CheckRecord], list[str]]:
+    """What only both halves at once show, and the nodes that are suspect for it."""
+    failing = _failing(plan, _symptoms(records))
+    found = [
+        record
+        for record in records
+        if is_root(record) and is_of_both_halves(record) and not _explained(record, plan, failing)
+    ]
+    return found, _suspects_at_once(found, records)
+
+
+def _symptoms(records: Records) -> list[CheckRecord]:
+    return [
+        record for record in records if is_root(record) and not (explains_itself(record) or is_of_both_halves(record))
+    ]
+
+
+def _failing(plan: Plan, symptoms: Records) -> list[str]:
+    return [path["id"] for path in plan["paths"] if any(concerns(record, path) for record in symptoms)]
 
 
 def explains_itself(record: CheckRecord) -> bool:

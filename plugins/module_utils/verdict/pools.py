@@ -37,7 +37,10 @@ def valid_pools(reading: Reading, records: Records) -> list[list[str]]:
         if not (refused and len(pool) == len(nodes) > 1)
         and (len(pool) == 1 or alone.isdisjoint(pool))
         and all(frozenset(pair) in joined for pair in itertools.combinations(pool, 2))
-        and all(outcome.name == "pass" for outcome in cluster_outcomes(reading, pool))
+        and (
+            (not refused and len(pool) == len(nodes))
+            or all(outcome.name == "pass" for outcome in cluster_outcomes(reading, pool))
+        )
     ]
 
 

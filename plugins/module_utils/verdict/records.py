@@ -32,7 +32,12 @@ def about(record: CheckRecord) -> str:
 
 
 def refuses(record: CheckRecord) -> bool:
-    return record["required"] and record["outcome"] != "pass"
+    return record["required"] and record["outcome"] != "pass" and not waived(record)
+
+
+def waived(record: CheckRecord) -> bool:
+    """The operator accepts it for now. What fails or is not known cannot be waived."""
+    return record["outcome"] == "degraded" and "waiver" in record
 
 
 def is_root(record: CheckRecord) -> bool:

@@ -15,7 +15,7 @@ from .cabling import cabling_steps, cage_finding
 from .diagnosis import explains_itself
 from .levels import levels_pass, of_level
 from .outcome import BLOCKED, CHECK_MODE, NOT_ASKED
-from .records import Records, about, concerns, is_of_both_halves, is_root
+from .records import Records, about, concerns, is_of_both_halves, is_root, refuses, waived
 from .views import planned_cages
 from .wording import Line, Style, cleared, count, gbps, microseconds, paragraph, pools, suspect
 
@@ -40,8 +40,10 @@ def verdict_screen(evidence: EvidenceFile, where: str | None, width: int, check_
     """The whole answer of a run."""
     lines = [*_header(evidence, width), Line(""), *_table(evidence, width)]
     lines += _notes(evidence["records"], width)
+    lines += _said(evidence, width)
     lines.append(Line(""))
-    lines += _admit(evidence) if evidence["verdict"]["outcome"] == "admit" else _refuse(evidence, width, check_mode)
+    admitted = evidence["verdict"]["outcome"] == "admit"
+    lines += _admit(evidence, width) if admitted else _refuse(evidence, width, check_mode)
     return [*lines, Line(f"evidence {where}{_took(evidence)}" if where else "no evidence was written")]
 
 
@@ -209,7 +211,7 @@ def _rails(mine: Records) -> str:
 def _summed_up(mine: Records) -> tuple[str, Style]:
     """One word for all of them; the rows above and the notes below say more."""
     signatures = {record["signature"] for record in mine}
-    if any(is_root(record) for record in mine):
+    if any(is_root(record) or waived(record) for record in mine):
         return _result(mine)
     if any(record["outcome"] not in ("pass", "skipped") for record in mine):
         return "noted", "warn"
@@ -236,7 +238,7 @@ def _row(path: PathPlan, records: Records) -> _Row:
 
 
 def _result(mine: Records) -> tuple[str, Style]:
-    refusing = [record for record in mine if record["required"] and record["outcome"] != "pass"]
+    refusing = [record for record in mine if refuses(record)]
     roots = [record for record in refusing if is_root(record)]
     for outcome in _WORST_FIRST:
         checks = dict.fromkeys(record["check"] for record in roots if record["outcome"] == outcome)
@@ -246,17 +248,29 @@ def _result(mine: Records) -> tuple[str, Style]:
         return "not measured", "warn"
     if refusing:
         return refusing[0]["message"], "bad"
-    return "pass", "good"
+    accepted = dict.fromkeys(record["check"] for record in mine if waived(record))
+    return (f"waived  {' '.join(accepted)}", "warn") if accepted else ("pass", "good")
 
 
 def _notes(records: Records, width: int) -> list[Line]:
-    noted = [record for record in records if _is_noted(record)]
-    sentences = _by_check(noted)
+    sentences = _by_check(record for record in records if _is_noted(record))
     lines = []
     for sentence in sentences[:_NOTES]:
         lines += paragraph("noted", sentence, width, "warn")
     if len(sentences) > _NOTES:
         lines += paragraph("", f"and {count(len(sentences) - _NOTES, 'more check')} in the evidence", width, "warn")
+    return [Line(""), *lines] if lines else []
+
+
+def _said(evidence: EvidenceFile, width: int) -> list[Line]:
+    """What the operator has accepted, and what did not help."""
+    lines = []
+    for record in filter(waived, evidence["records"]):
+        waiver = record["waiver"]
+        sentence = f"{about(record)}: {record['message']}; accepted until {waiver['expires']}: {waiver['reason']}"
+        lines += paragraph("waived", sentence, width, "warn")
+    for notice in evidence["verdict"].get("notices", []):
+        lines += paragraph("note", notice, width, "warn")
     return [Line(""), *lines] if lines else []
 
 
@@ -269,21 +283,30 @@ def _is_noted(record: CheckRecord) -> bool:
 # --- the end ---
 
 
-def _admit(evidence: EvidenceFile) -> list[Line]:
-    return [Line(f"ADMIT  {' '.join(evidence['plan']['nodes'])}", "good")]
+def _admit(evidence: EvidenceFile, width: int) -> list[Line]:
+    title = f"ADMIT  {' '.join(evidence['plan']['nodes'])}"
+    days = evidence["verdict"].get("admission_days")
+    if days is None:
+        return [Line(title, "good")]
+    holds = f"{count(days, 'day')} at most, this boot, these versions"
+    if len(title) + len(holds) + 4 <= width:
+        return [Line(f"{title}    {holds}", "good")]
+    return [Line(title, "good"), Line(f"       {holds}", "good")]
 
 
 def _refuse(evidence: EvidenceFile, width: int, check_mode: bool) -> list[Line]:
     verdict, records, plan = evidence["verdict"], evidence["records"], evidence["plan"]
     diagnosis = verdict["diagnosis"]
     lines = [Line("WOULD NOT ADMIT  check mode measures nothing" if check_mode else "REFUSE", "bad")]
-    for index, reason in enumerate(_reasons(records)):
+    kept_out = verdict.get("quarantine", [])
+    reasons = [f"{entry['node']} is in quarantine since {entry['since']} for {entry['reason']}" for entry in kept_out]
+    for index, reason in enumerate([*_reasons(records), *reasons]):
         lines += paragraph("because" if index == 0 else "", reason, width)
     if diagnosis["suspects"]:
         words = [suspect(name, plan) for name in _wholes(diagnosis["suspects"])]
         lines += paragraph("suspect", ", ".join(dict.fromkeys(words)), width)
         lines += paragraph("cleared", cleared(diagnosis["exonerated"]), width)
-    actions = _actions(records, diagnosis["next_action"])
+    actions = [*_actions(records, diagnosis["next_action"]), *(entry["release"] for entry in kept_out)]
     for index, action in enumerate(actions):
         number = f"{index + 1}. " if len(actions) > 1 else ""
         lines += paragraph("do next" if index == 0 else "", f"{number}{action}", width)
@@ -307,17 +330,17 @@ def _wholes(suspects: list[str]) -> list[str]:
 
 def _reasons(records: Records) -> list[str]:
     """One sentence for each check that refuses, with the first of its subjects."""
-    return _by_check([record for record in records if is_root(record)])
+    return _by_check(record for record in records if is_root(record))
 
 
-def _by_check(records: Records) -> list[str]:
+def _by_check(records: t.Iterable[CheckRecord]) -> list[str]:
     """One sentence for each check, with the first of its subjects."""
-    roots: dict[str, list[CheckRecord]] = {}
+    found: dict[str, list[CheckRecord]] = {}
     for record in records:
-        roots.setdefault(record["check"], []).append(record)
+        found.setdefault(record["check"], []).append(record)
     return [
-        f"{about(found[0])}: {found[0]['message']}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
-        for found in roots.values()
+        f"{about(same[0])}: {same[0]['message']}" + (f" (and {len(same) - 1} more)" if len(same) > 1 else "")
+        for same in found.values()
     ]
 
 

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import typing as t
+from datetime import UTC, datetime
+
 from ..contracts import SCHEMA, CheckRecord, EvidenceFile, Verdict
 from .canonical import digest
 from .cost import matrix_cost
@@ -16,14 +19,25 @@ from .pools import valid_pools
 from .profiles import validated
 from .records import check_plan, refuses, title
 from .views import Reading
+from .waivers import apply_waivers
 
 
-def decide(reading: Reading, run_id: str, started: str | None = None, duration_s: float | None = None) -> EvidenceFile:
+def decide(
+    reading: Reading,
+    run_id: str,
+    started: str | None = None,
+    duration_s: float | None = None,
+    *,
+    waivers: t.Sequence[t.Any] = (),
+    now: datetime | None = None,
+) -> EvidenceFile:
     """Judge everything. Raises ValueError when the plan or the profile could not refuse what must be refused."""
     check_plan(reading.plan)
     validated(reading.profile)
     records = judge(reading, run_id)
-    return evidence_file(reading, records, verdict(reading, records, run_id), started, duration_s)
+    notices = apply_waivers(records, waivers, now or datetime.now(UTC))
+    decided: Verdict = {**verdict(reading, records, run_id), "notices": notices}
+    return evidence_file(reading, records, decided, started, duration_s)
 
 
 def evidence_file(
@@ -47,7 +61,7 @@ def evidence_file(
 
 
 def verdict(reading: Reading, records: list[CheckRecord], run_id: str) -> Verdict:
-    """Admit only when every required check of every subject passed; unknown, skipped and degraded refuse."""
+    """Admit only when every required check of every subject passed, or is degraded and waived."""
     refusing = [record for record in records if refuses(record)]
     return {
         "outcome": "refuse" if refusing else "admit",

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import typing as t
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
@@ -333,6 +333,151 @@ def test_some_levels_write_nothing_and_do_not_fail_in_check_mode(healthy, tmp_pa
 def test_a_level_that_there_is_not(healthy):
     with pytest.raises(AnsibleActionFail, match="Cannot judge: levels are"):
         run(healthy | {"levels": ["nodes"]})
+
+
+# --- admissions ---
+
+
+def test_every_node_of_an_admitted_plan_gets_a_grant(healthy):
+    result, shown = run(healthy | {"admission_days": 2})
+    assert list(result["admissions"]) == NODES
+    assert result["admissions"]["spark1"]["lifetime_s"] == 2 * 86400
+    assert result["verdict"]["admission_days"] == 2
+    assert "2 days at most, this boot, these versions" in shown
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_nobody_gets_one_when_it_is_refused_or_not_measured(slow, check_mode):
+    assert run(slow | {"enforce": False}, check_mode)[0]["admissions"] == {}
+
+
+@pytest.mark.parametrize(
+    ("enforce", "check_mode", "outcome", "failed"),
+    [
+        (True, False, "refuse", True),
+        (True, False, "admit", False),
+        (False, False, "refuse", False),
+        (True, True, "refuse", False),
+    ],
+)
+def test_a_verdict_is_enforced_after_the_nodes_were_told(healthy, enforce, check_mode, outcome, failed):
+    verdict = {"outcome": outcome, "blocked_by": ["N07 spark1"], "run_id": "run"}
+    result, shown = run(
+        {"stage": "enforce", "plan": healthy["plan"], "verdict": verdict, "enforce": enforce}, check_mode
+    )
+    assert (result["failed"], shown) == (failed, "")
+    assert result["msg"] == ("admitted" if outcome == "admit" else "Not admitted: N07 spark1")
+    assert result["verdict"] == verdict  # the callback shows no second failure then
+
+
+def test_what_is_no_verdict_is_not_admitted(healthy):
+    with pytest.raises(AnsibleActionFail):
+        run({"stage": "enforce", "plan": healthy["plan"]})
+    with pytest.raises((AnsibleActionFail, KeyError)):
+        run({"stage": "enforce", "plan": healthy["plan"], "verdict": {}})
+
+
+def test_what_refuses_is_said_apart_from_whether_it_fails(healthy, slow):
+    def refused(arguments, check_mode=False):
+        result, _shown = run(arguments | {"enforce": False}, check_mode)
+        return result["failed"], result["refused"]
+
+    assert refused(healthy) == refused(healthy | {"levels": ["pair"]}) == (False, False)
+    assert refused(slow) == refused(slow | {"levels": ["pair"]}) == (False, True)
+    assert refused(slow, True) == refused(slow | {"levels": ["pair"]}, True) == (False, False)
+
+
+def test_some_levels_change_nobodys_quarantine(lost, healthy, tmp_path):
+    run(lost | {"levels": ["node"]})
+    assert not (tmp_path / "evidence/quarantine.json").exists()
+    assert "admissions" not in run(healthy | {"levels": ["node", "half-link", "pair", "cluster"]})[0]
+
+
+# --- waivers ---
+
+
+def test_a_waiver_with_a_date_as_yaml_reads_it(healthy):
+    reading = builders.healthy_reading(builders.plan())
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 90.0, "spark1")
+    waiver = {"check": "P02", "subject": "spark1:p0:a>spark2:p1:a", "reason": "known", "expires": date(2999, 12, 31)}
+    result, _shown = run(healthy | {"measurements": reading.measurements, "waivers": [waiver]})
+    assert result["verdict"]["outcome"] == "admit"
+    assert result["admissions"]["spark1"]["not_after"] == "3000-01-01T00:00:00Z"
+
+
+def test_what_is_no_waiver_is_a_line_and_not_a_crash(healthy):
+    result, shown = run(healthy | {"waivers": ["all of it"]})
+    assert result["verdict"]["outcome"] == "admit"
+    assert "waiver 'all of it' does not help" in shown
+
+
+# --- quarantine ---
+
+
+@pytest.fixture
+def lost(healthy):
+    reading = builders.healthy_reading(builders.plan())
+    del reading.facts["spark3"]["halves"][3]
+    return healthy | {"facts": reading.facts}
+
+
+def remembered(folder: Path) -> t.Any:
+    return json.loads((folder / "evidence/quarantine.json").read_text())
+
+
+def test_a_lost_device_is_remembered_for_its_owner_alone(lost, healthy, tmp_path):
+    run(lost)
+    file = tmp_path / "evidence/quarantine.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert list(remembered(tmp_path)["nodes"]) == ["spark3"]
+    result, shown = run(healthy)
+    assert result["failed"]
+    assert result["verdict"]["blocked_by"] == ["quarantine spark3"]
+    assert result["admissions"] == {}
+    assert "spark3 is in quarantine since" in shown
+
+
+def test_it_leaves_after_two_passes_and_an_acknowledgement(lost, healthy, tmp_path):
+    run(lost)
+    run(healthy | {"readmit_interval": 0, "acknowledge": "spark3"})
+    assert remembered(tmp_path)["nodes"]["spark3"]["acknowledged"]["by"]
+    result, shown = run(healthy | {"readmit_interval": 0})
+    assert result["verdict"]["outcome"] == "admit"
+    assert "spark3 is released from quarantine" in shown
+    assert remembered(tmp_path)["nodes"] == {}
+
+
+def test_check_mode_neither_brings_in_nor_lets_out(lost, healthy, tmp_path):
+    run(lost, check_mode=True)
+    assert not (tmp_path / "evidence").exists()
+    run(lost)
+    before = (tmp_path / "evidence/quarantine.json").read_bytes()
+    result, _shown = run(healthy | {"readmit_interval": 0, "acknowledge": ["spark3"]}, check_mode=True)
+    assert "quarantine spark3" in result["verdict"]["blocked_by"]
+    assert (tmp_path / "evidence/quarantine.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("stage", ["preflight", "full"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"schema": "1", "nodes": {}}'], ids=repr)
+def test_a_file_that_cannot_be_read_refuses(healthy, tmp_path, stage, content):
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence/quarantine.json").write_bytes(content)
+    with pytest.raises(AnsibleActionFail, match=r"Cannot judge: .*does not say which nodes are in quarantine"):
+        run(healthy | {"stage": stage})
+    assert (tmp_path / "evidence/quarantine.json").read_bytes() == content
+
+
+def test_a_file_that_refuses_to_be_read_refuses(healthy, tmp_path):
+    (tmp_path / "evidence/quarantine.json").mkdir(parents=True)
+    with pytest.raises(AnsibleActionFail, match=r"quarantine.json cannot be read: .*Is a directory"):
+        run(healthy)
+
+
+def test_a_user_without_a_name_can_acknowledge(lost, healthy, tmp_path):
+    run(lost)
+    with mock.patch("getpass.getuser", side_effect=OSError("no name")):
+        run(healthy | {"acknowledge": ["spark3"]})
+    assert remembered(tmp_path)["nodes"]["spark3"]["acknowledged"]["by"].startswith("uid ")
 
 
 # --- preflight ---

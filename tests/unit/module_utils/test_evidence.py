@@ -30,7 +30,7 @@ def test_what_a_run_writes_the_next_one_reads_and_the_schemas_know(tmp_path: Pat
     reading = builders.healthy_reading(builders.plan(), baseline={}, carriers={})
     evidence = decide(reading, "run")
     remembered = remember(reading, evidence, folder.memory(), "2026-11-24T10:00:00+00:00", renew=False)
-    assert folder.write(evidence, folder.memory(), remembered) == str(tmp_path / "run.json")
+    assert folder.write(evidence, folder.memory(), remembered, folder.kept_out()) == str(tmp_path / "run.json")
     assert folder.memory() == Memory(remembered.kept.numbers, remembered.marks)
     for schema, name in (
         ("evidence", "latest.json"),
@@ -48,5 +48,5 @@ def test_a_run_that_leaves_nothing_new_does_not_touch_the_memory(tmp_path: Path)
     remembered = remember(
         reading, evidence | {"verdict": evidence["verdict"] | {"outcome": "refuse"}}, before, "now", False
     )
-    folder.write(evidence, before, remembered)
+    folder.write(evidence, before, remembered, folder.kept_out())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.json", "run.json", "run.share.json"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
 from ansible_collections.gb10.cluster.plugins.module_utils.measure.facts import node_facts
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.admission import VERIFIER
 from ansible_collections.gb10.cluster.plugins.modules import node_facts as module
+from ansible_collections.gb10.cluster.tests.unit.spark_tree import admit, grow
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "probe"
 MAPPED = "0000:0000:0000:0000:0000:ffff:0ad2:0001"
@@ -367,6 +370,44 @@ def test_commands_that_hang_cost_one_time_limit_together(gb10: Tree, monkeypatch
     facts = gb10.facts()
     assert [problem.split()[0] for problem in facts["problems"]] == ["`rdma", "`nvidia-smi", "`nvidia-smi", "`lldpctl"]
     assert all("124" in problem for problem in facts["problems"])
+
+
+# --- admission ---
+
+
+def test_a_node_that_was_never_admitted(gb10: Tree) -> None:
+    assert gb10.facts()["admission"] == {
+        "state": "absent",
+        "reason": "no admission was given yet",
+        "expires": None,
+    }
+    assert gb10.facts()["gpu_module"] is None
+
+
+def test_the_admission_is_what_the_program_on_the_node_says(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    grow(tree.root)
+    token = admit(tree.root, datetime.now(UTC))
+    facts = tree.facts()
+    assert facts["admission"] == {"state": "valid", "reason": None, "expires": token["expires"]}
+    assert facts["gpu_module"] == "580.142"
+    tree.file("proc/sys/kernel/random/boot_id", "another\n")
+    found = tree.facts()["admission"]
+    assert found["state"] == "different"
+    assert found["reason"].startswith("the node was started again after it was admitted")
+
+
+def test_an_admission_that_nothing_can_verify(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    grow(tree.root)
+    admit(tree.root, datetime.now(UTC))
+    (tree.root / VERIFIER.lstrip("/")).unlink()
+    assert tree.facts()["admission"]["state"] == "unreadable"
+    for program in ("print('fine')", "print('[]')", "raise SystemExit(3)"):
+        tree.file(VERIFIER.lstrip("/"), program)
+        facts = tree.facts()
+        assert facts["admission"]["state"] == "unreadable"
+        assert any(VERIFIER in problem or "-IS" in problem for problem in facts["problems"])
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..registry import CHECKS, Check, catalogue
 from . import (
+    admitted,
     cage,
     cluster,
     flaps,
@@ -21,6 +22,7 @@ from . import (
 __all__ = [
     "CHECKS",
     "Check",
+    "admitted",
     "cage",
     "catalogue",
     "cluster",

@@ -23,6 +23,7 @@ _FATAL_LINES = re.compile(
     r"|broken device, retraining|E-Switch: cleanup|NVRM: Xid|oom-kill|Out of memory: Killed process",
     re.IGNORECASE,
 )
+_KILLED = re.compile(r"oom-kill|Out of memory: Killed process")
 _CORRECTED_LINES = re.compile(r"AER:.*correct", re.IGNORECASE)
 # On healthy nodes too; only measured bandwidth tells a throttled NIC.
 _RED_HERRING = re.compile(r"insufficient power on the PCIe slot")
@@ -358,7 +359,8 @@ def kernel_log(node: NodeView, limits: Limits) -> Outcome:
     if fatal:
         return failed(
             f"kernel log: {fatal[0]}",
-            cause="hardware",
+            # What ran out of memory is no broken node, which would be kept out.
+            cause="software" if all(_KILLED.search(line) for line in fatal) else "hardware",
             remedy=[f"reboot {node.node}; if the message comes back, run the field diagnostics"],
             measured=measured,
         )

@@ -48,6 +48,10 @@ def facts(**values: t.Any) -> t.Callable[[Reading], t.Any]:
     return lambda reading: reading.facts["spark1"].update(t.cast("t.Any", values))
 
 
+def admission(state: str, reason: str | None) -> t.Callable[[Reading], t.Any]:
+    return facts(admission={"state": state, "reason": reason, "expires": None})
+
+
 def half(**values: t.Any) -> t.Callable[[Reading], t.Any]:
     return lambda reading: half_of(reading, "spark1", "p0", "a").update(t.cast("t.Any", values))
 
@@ -783,6 +787,28 @@ CASES = [
     Case("two equal routes", "P07", WAY, route("10.210.0.0/24", "wlP9s9"), "fail", "enp1s0f0np0 and wlP9s9"),
     Case("no route", "P07", WAY, facts(routes=[]), "fail", "over nothing"),
     Case("routes not known", "P07", WAY, facts(routes=None), "unknown", "routes is not known"),
+    # --- admission ---
+    Case(
+        "its time was up",
+        "C10",
+        "spark1",
+        admission("expired", "it ended; run x"),
+        "degraded",
+        "before this run: it ended",
+    ),
+    Case("first run", "C10", "spark1", admission("absent", "none was given yet"), "fail", "none was given yet"),
+    Case(
+        "refused before",
+        "C10",
+        "spark1",
+        admission("revoked", "run 1 refused: N07 spark1; repair"),
+        "fail",
+        "N07 spark1",
+    ),
+    Case("started again", "C10", "spark1", admission("different", "started again; run x"), "fail", "started again"),
+    Case("no verifier", "C10", "spark1", admission("unreadable", "no answer"), "unknown", "no answer"),
+    Case("not asked", "C10", "spark1", facts(admission=None), "unknown", "admission is not known"),
+    Case("an unheard-of state", "C10", "spark1", admission("fine", None), "unknown", "admission is not known"),
     # --- cluster ---
     Case(
         "kernel differs",

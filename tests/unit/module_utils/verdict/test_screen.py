@@ -6,7 +6,9 @@ import dataclasses
 import textwrap
 
 import pytest
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.admission import with_days
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.baseline import Kept
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.quarantine import Policy, advance, empty, kept_out
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.screen import (
     cabling_message,
     cabling_screen,
@@ -18,6 +20,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict impor
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.wording import cleared, gbps, microseconds
 from ansible_collections.gb10.cluster.tests.unit import builders
 from ansible_collections.gb10.cluster.tests.unit.builders import GB10, LAB, half_of, set_bandwidth, set_both_halves
+from ansible_collections.gb10.cluster.tests.unit.spark_tree import NOW
 
 
 def text(lines):
@@ -445,3 +448,69 @@ def test_microseconds(value, shown):
 )
 def test_cleared(names, shown):
     assert cleared(names) == shown
+
+
+# --- admission, waivers, quarantine ---
+
+
+def end(evidence, width=100):
+    """What follows the table."""
+    lines = [line.text for line in verdict_screen(evidence, "evidence/run.json", width, False)]
+    return "\n".join(lines[[number for number, line in enumerate(lines) if not line][1] + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (79, "ADMIT  spark1 spark2 spark3    7 days at most, this boot, these versions"),
+        (70, "ADMIT  spark1 spark2 spark3\n       7 days at most, this boot, these versions"),
+    ],
+)
+def test_an_admission_says_how_long_it_holds(width, shown):
+    evidence = decide(builders.healthy_reading(builders.plan()), "run")
+    evidence["verdict"] = with_days(evidence["verdict"], 7)
+    assert end(evidence, width) == f"{shown}\nevidence evidence/run.json"
+
+
+def test_a_waiver_is_shown_with_what_it_accepts():
+    reading = builders.healthy_reading(builders.plan(), baseline={})
+    set_bandwidth(reading, "spark1:p0:a-spark2:p1:a", 90.0, "spark1")
+    waiver = {"check": "P02", "subject": "spark1:p0:a>spark2:p1:a", "reason": "new cable on the 10th"}
+    evidence = decide(
+        reading, "run", waivers=[waiver | {"expires": "2026-12-11"}, waiver | {"expires": "2026-01-01"}], now=NOW
+    )
+    shown = text(verdict_screen(evidence, "evidence/run.json", 100, False))
+    assert "spark1 p0 a - p1 a spark2      90.0     111.9       1.6         0   waived  P02\n" in shown
+    assert end(evidence) == drawn("""
+          waived      P02 spark1 p0 a -> spark2 p1 a: 90 Gb/s, expected at least 95; accepted until
+                      2026-12-12T00:00:00Z: new cable on the 10th
+          note        waiver P02 spark1:p0:a>spark2:p1:a does not help: it ended at 2026-01-02T00:00:00Z
+
+        ADMIT  spark1 spark2 spark3
+        evidence evidence/run.json
+        """)
+
+
+def test_a_waiver_for_both_halves_is_no_note():
+    reading = builders.healthy_reading(builders.plan())
+    set_both_halves(reading, "spark1", "spark2", 85.0, 85.0)
+    waiver = {"check": "P03", "subject": "spark1:p0>spark2:p1", "reason": "known", "expires": "2026-12-11"}
+    evidence = decide(reading, "run", waivers=[waiver], now=NOW)
+    line = next(row.text for row in verdict_screen(evidence, None, 100, False) if "at once" in row.text)
+    assert line.endswith("waived  P03")
+
+
+def test_a_quarantine_says_since_when_why_and_what_releases():
+    broken = builders.healthy_reading(builders.plan())
+    del broken.facts["spark3"]["halves"][3]
+    memory = advance(empty(), decide(broken, "run"), Policy(600), NOW)
+    evidence = kept_out(decide(builders.healthy_reading(builders.plan()), "run"), memory, 600)
+    assert end(evidence) == drawn("""
+        REFUSE
+          because     spark3 is in quarantine since 2026-11-24T12:00:00Z for N02 spark3: 3 of 4 NIC
+                      functions found
+          do next     see to it, then acknowledge it with -e gate_acknowledge=spark3; two full passes at
+                      least 600 s apart release spark3
+          can serve   spark1+spark2, or spark1 or spark2 alone; nothing was started
+        evidence evidence/run.json
+        """)
