@@ -56,6 +56,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "changed_nodes": {"type": "list", "elements": "str", "default": []},
     "run_started": {"type": "str"},
     "baseline": {"type": "str", "choices": ["keep", "renew"], "default": "keep"},
+    "soak_s": {"type": "int", "default": 0},
     "evidence_dir": {"type": "path", "default": "evidence"},
     "admission_days": {"type": "int", "default": 7},
     "waivers": {"type": "list", "elements": "raw", "default": []},
@@ -159,6 +160,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             baseline={} if renew else before.numbers,
             carriers=before.marks,
             changed=arguments["changed_nodes"],
+            soak_s=arguments["soak_s"],
         )
         run_id, span = now.strftime("%Y%m%d-%H%M%S"), _span(arguments["run_started"], now)
         if arguments["levels"]:

@@ -117,6 +117,13 @@ options:
     type: str
     choices: [keep, renew]
     default: keep
+  soak_s:
+    description:
+      - The O(gb10.cluster.nccl_probe#module:soak_s) that the nodes were asked for.
+      - When it is not V(0), the C(required_with_soak) checks of O(profile) are required. Else they are recorded as
+        V(unknown), only observed, and the record says that no soak was asked for.
+    type: int
+    default: 0
   evidence_dir:
     description: Folder on the controller. A relative one is meant from where C(ansible-playbook) was started.
     type: path

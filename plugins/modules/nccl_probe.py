@@ -12,10 +12,15 @@ description:
   - Run as one task on all nodes of a plan at the same time, each node runs one rank of an C(all_gather) and an
     C(all_reduce) with the torch and the NCCL of the image or virtual environment that will serve. It needs neither MPI
     nor SSH between the nodes.
+  - Then every two nodes run an C(all_gather) by themselves, no node in two pairs at once, where the profile has
+    C(pair_sizes_bytes) and the plan more than two nodes. What they do is kept apart from what all nodes did together.
+  - Before that the GPU multiplies matrices for the C(gpu_load_s) of the profile, while its clock and power are looked
+    at with C(nvidia-smi). On a plan of one node that is all that is measured.
+  - With O(soak_s) collectives and matrices load all nodes in turn at the end, and error counters are compared.
   - The rank gets the node's NCCL environment of the plan, and C(NCCL_NET=IB) unless the plan names another network, so
     that NCCL stops where it would go over TCP. Its log is read, and tells which devices really carried the data.
   - All data is checked. A rank that does not come within the C(rendezvous_s) of the profile becomes a failure, and so
-    does a collective that hangs, when the C(timeout_s) of its C(nccl) is up.
+    does a collective that hangs, when the C(timeout_s) of its C(nccl), C(gpu_load_s) and O(soak_s) are up.
   - It measures and does not judge. A low number, wrong data or a missing rank never fails the task. The action plugin
     M(gb10.cluster.gate) turns the result into a verdict.
   - It changes nothing on the node but the content of C(/run/gb10-cluster/measurement.lock), which names who measures,
@@ -76,6 +81,10 @@ options:
     description: TCP port of rank 0 at which the ranks meet, on the management network.
     type: int
     default: 18615
+  soak_s:
+    description: Seconds of load on all nodes after the measurement. V(0) is none.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -119,10 +128,32 @@ measurement:
       description: The NCCL that the rank had mapped, with version, path, size and build-id. Null when none got so far.
       type: dict
       returned: always
+    inside:
+      description: What the rank found where it runs. The limit of locked memory in KiB (-1 is none), the uverbs files,
+        whether libibverbs loads, and the settings of NCCL in files and in the environment that the image brings along.
+        Null when the rank did not get so far.
+      type: dict
+      returned: always
+    gpu_load:
+      description: Clock, power and utilisation of the GPU while it multiplied matrices, as medians of the samples. What
+        C(nvidia-smi) does not provide is null. Null when the profile has no C(gpu_load_s).
+      type: dict
+      returned: always
     runs:
-      description: One entry for each run of a collective, warm-ups included. Those before a failure are kept.
+      description: One entry for each run of a collective of all ranks, warm-ups included. Those before a failure are
+        kept.
       type: list
       elements: dict
+      returned: always
+    pairs:
+      description: The same with each other rank by itself. Empty where two ranks are all.
+      type: list
+      elements: dict
+      returned: always
+    soak:
+      description: How long the soak was, what was wrong in it, the samples of the GPU and the growth of error counters.
+        Null without O(soak_s).
+      type: dict
       returned: always
     left_out:
       description: Sizes in bytes for which some rank had too little memory.
@@ -130,7 +161,7 @@ measurement:
       elements: int
       returned: always
     tx_bytes:
-      description: For each RDMA device of the node, the bytes it sent from the start to the end of the rank.
+      description: For each RDMA device of the node, the bytes it sent for the runs of all ranks together.
       type: dict
       returned: always
     rx_bytes:
@@ -138,8 +169,12 @@ measurement:
       type: dict
       returned: always
     log:
-      description: What NCCL's log of this rank says of transports, queue pairs, addresses and errors. Null when
-        nothing was started.
+      description: What NCCL's log of this rank says of transports, queue pairs, addresses and errors. Of what pairs do
+        later only the errors are in it. Null when nothing was started.
+      type: dict
+      returned: always
+    pair_transports:
+      description: The number of channels of the pairs by transport.
       type: dict
       returned: always
     failure:
@@ -175,6 +210,20 @@ measurement:
       size_bytes: 219000000
       subnet_aware_routing: true
       others: []
+    inside:
+      memlock_kib: -1
+      uverbs: [uverbs0, uverbs1, uverbs2, uverbs3]
+      verbs_library: true
+      nccl_files: []
+      environment:
+        NCCL_VERSION: 2.28.9-1
+    gpu_load:
+      seconds: 10.02
+      samples: 9
+      clock_mhz: 2411.0
+      power_w: 57.2
+      utilisation: 97.0
+      problem: null
     runs:
       - collective: all_gather
         size_bytes: 67108848
@@ -184,6 +233,18 @@ measurement:
         algbw_gbs: 8.7
         busbw_gbs: 5.8
         wrong: 0
+    pairs:
+      - peer: spark2
+        runs:
+          - collective: all_gather
+            size_bytes: 67108864
+            warmup: false
+            iterations: 5
+            seconds: 0.0036
+            algbw_gbs: 18.8
+            busbw_gbs: 9.4
+            wrong: 0
+    soak: null
     left_out: []
     tx_bytes:
       rocep1s0f0: 1480000000
@@ -227,6 +288,8 @@ measurement:
       folded: false
       lines: 1900
       sha256: 5f70bf18a08660...
+    pair_transports:
+      NET/IB: 16
     failure: null
     skipped: null
     duration_s: 24.1
@@ -248,11 +311,14 @@ def main() -> None:
             "image": {"type": "str"},
             "python": {"type": "path"},
             "port": {"type": "int", "default": PORT},
+            "soak_s": {"type": "int", "default": 0},
         },
         required_if=[("runtime", "docker", ["image"]), ("runtime", "venv", ["python"])],
         supports_check_mode=True,
     )
     node, plan, profile = module.params["node"], module.params["plan"], module.params["profile"]
+    if module.params["soak_s"] < 0:
+        module.fail_json(msg=f"soak_s must not be below 0, found {module.params['soak_s']}")
     if node not in plan.get("nodes", {}):
         module.fail_json(
             msg=f"node {node!r} is not in the plan: it has {', '.join(plan.get('nodes', {})) or 'no nodes'}"
@@ -261,7 +327,8 @@ def main() -> None:
     if module.check_mode:
         why = "check mode: nothing was measured"
         module.exit_json(changed=False, measurement=not_measured(node, plan, profile, runtime, why))
-    module.exit_json(changed=False, measurement=measure(Host(), node, plan, profile, runtime, module.params["port"]))
+    port, soak_s = module.params["port"], module.params["soak_s"]
+    module.exit_json(changed=False, measurement=measure(Host(), node, plan, profile, runtime, port, soak_s))
 
 
 def _runtime(runtime: str, image: str, python: str) -> Runtime:

@@ -1,6 +1,6 @@
 """A docker for the NCCL tests: `docker.py FOLDER PYTHON ARGUMENTS...`.
 
-Images are the lines of FOLDER/images, "NAME ID". A container is a process in a session of its own, in FOLDER/containers
+Images are the lines of FOLDER/images, "NAME ID SETTING...". A container is a process in a session of its own, in FOLDER/containers
 by its name: like a real one it outlives a client that is killed. Every call is a line of FOLDER/calls.
 """
 
@@ -20,11 +20,11 @@ def inspect(folder: Path, name: str) -> int:
     if (folder / "daemon-down").exists():
         print("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", file=sys.stderr)
         return 1
-    images = dict(line.split() for line in (folder / "images").read_text().splitlines())
+    images = dict(line.split(maxsplit=1) for line in (folder / "images").read_text().splitlines())
     if name not in images:
         print(f"Error response from daemon: No such image: {name}", file=sys.stderr)
         return 1
-    print(images[name])
+    print("\n".join(images[name].split()))
     return 0
 
 
@@ -69,7 +69,7 @@ def main(folder: Path, python: str, arguments: list[str]) -> int:
     with (folder / "calls").open("a") as log:
         log.write(json.dumps(arguments) + "\n")
     match arguments:
-        case ["image", "inspect", "--format", "{{.Id}}", name]:
+        case ["image", "inspect", "--format", _template, name]:
             return inspect(folder, name)
         case ["run", *rest]:
             return run(folder, python, rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import typing as t
 from pathlib import Path
@@ -18,6 +19,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.contracts import (
     LatencyRun,
     NcclConnection,
     NcclMeasurement,
+    NcclPair,
     NcclRun,
     Neighbour,
     NodeFacts,
@@ -532,7 +534,25 @@ def _nccl(plan: Plan, profile: Profile, name: str) -> NcclMeasurement:
             "subnet_aware_routing": True,
             "others": [],
         },
+        "inside": {
+            "memlock_kib": -1,
+            "uverbs": ["uverbs0", "uverbs1", "uverbs2", "uverbs3"],
+            "verbs_library": True,
+            "nccl_files": [],
+            "environment": {"NCCL_VERSION": "2.28.9-1"},  # of the image that nvidia/cuda's is made from
+        },
+        # 2400 MHz and more, 35-90 W on healthy nodes (spark-facts 5).
+        "gpu_load": {
+            "seconds": 10.02,
+            "samples": 9,
+            "clock_mhz": 2411.0,
+            "power_w": 57.2,
+            "utilisation": 97.0,
+            "problem": None,
+        },
         "runs": _nccl_runs(profile, len(plan["nodes"])),
+        "pairs": _nccl_pairs(plan, profile, name),
+        "soak": None,
         "left_out": [],
         "tx_bytes": {half["rdma"]: GATHERED if half in sending else 5000 for half in halves},
         "rx_bytes": {half["rdma"]: GATHERED if half in receiving else 5000 for half in halves},
@@ -564,6 +584,7 @@ def _nccl(plan: Plan, profile: Profile, name: str) -> NcclMeasurement:
             "lines": 56,
             "sha256": "b" * 64,
         },
+        "pair_transports": {"NET/IB": 8} if len(plan["nodes"]) > 2 else {},
         "failure": None,
         "skipped": None,
         "duration_s": 24.1,
@@ -589,3 +610,30 @@ def _nccl_runs(profile: Profile, ranks: int) -> list[NcclRun]:
         for collective in ("all_gather", "all_reduce")
         for number in range(settings["warmup"] + settings["repeats"])
     ]
+
+
+def _nccl_pairs(plan: Plan, profile: Profile, name: str) -> list[NcclPair]:
+    """Each pair of more than two, at the smaller size: 9.4 GB/s (health-checks 2.4)."""
+    if len(plan["nodes"]) <= 2:
+        return []
+    size = profile["nccl"]["pair_sizes_bytes"][0]
+    runs = [r for r in _nccl_runs(profile, 2) if (r["collective"], r["size_bytes"]) == ("all_gather", size)]
+    return [{"peer": peer, "runs": copy.deepcopy(runs)} for peer in plan["nodes"] if peer != name]
+
+
+def soaked(reading: Reading, seconds: int = 600) -> Reading:
+    """The same after a soak on all nodes, clean."""
+    for measurement in (reading.nccl or {}).values():
+        halves = reading.plan["nodes"][measurement["node"]]["halves"]
+        measurement["soak"] = {
+            "seconds": seconds + 0.2,
+            "rounds": 1900,
+            "wrong": 0,
+            "samples": [
+                {"clock_mhz": 2411.0, "power_w": 52.0, "utilisation": 96.0, "pstate": "P0"}
+                for _sample in range(seconds // 5)
+            ],
+            "counter_deltas": {half["rdma"]: dict.fromkeys(MLX5_COUNTERS, 0) for half in halves},
+            "problem": None,
+        }
+    return dataclasses.replace(reading, soak_s=seconds)

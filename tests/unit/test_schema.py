@@ -261,7 +261,32 @@ NCCL: contracts.NcclMeasurement = {
             "wrong": 0,
         }
     ],
+    "inside": {
+        "memlock_kib": -1,
+        "uverbs": ["uverbs0"],
+        "verbs_library": True,
+        "nccl_files": [{"path": "/etc/nccl.conf", "settings": {"NCCL_NET": "IB"}}],
+        "environment": {"NCCL_VERSION": "2.28.9-1"},
+    },
+    "gpu_load": {
+        "seconds": 10.0,
+        "samples": 9,
+        "clock_mhz": 2411.0,
+        "power_w": None,
+        "utilisation": 97.0,
+        "problem": None,
+    },
+    "pairs": [{"peer": "spark2", "runs": []}],
+    "soak": {
+        "seconds": 600.1,
+        "rounds": 1900,
+        "wrong": 0,
+        "samples": [{"clock_mhz": 2411.0, "power_w": None, "utilisation": 97.0, "pstate": "P0"}],
+        "counter_deltas": {"rocep1s0f0": {"packet_seq_err": 0}},
+        "problem": None,
+    },
     "left_out": [1073741824],
+    "pair_transports": {"NET/IB": 8},
     "tx_bytes": {"rocep1s0f0": 1480000000, "roceP2p1s0f0": None},
     "rx_bytes": {},
     "log": summary(read_nccl_log((ROOT / "tests/fixtures/nccl/triangle-rank0.log").read_text().splitlines(True))),
@@ -285,7 +310,7 @@ def test_an_nccl_measurement_is_valid_with_the_summary_of_any_log(log: Path) -> 
     validate("nccl-measurement", NCCL | {"log": summary(read_nccl_log(lines))})
 
 
-@pytest.mark.parametrize("key", ["torch", "library", "log", "failure", "skipped"])
+@pytest.mark.parametrize("key", ["torch", "library", "inside", "gpu_load", "soak", "log", "failure", "skipped"])
 def test_what_an_nccl_measurement_does_not_know_is_null(key: str) -> None:
     validate("nccl-measurement", NCCL | {key: None})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from .fabric import Failure
+from .facts import NcclFileFacts
 
 
 class NcclRuntime(t.TypedDict):
@@ -112,6 +113,54 @@ class NcclLogSummary(t.TypedDict):
     sha256: str
 
 
+class NcclGpuSample(t.TypedDict):
+    """What nvidia-smi said at one moment; what it does not provide is not known."""
+
+    clock_mhz: float | None
+    power_w: float | None
+    utilisation: float | None  # per cent
+    pstate: str | None
+
+
+class NcclGpuLoad(t.TypedDict):
+    """The GPU while it multiplied matrices for some seconds (N10). Numbers are medians of the samples."""
+
+    seconds: float
+    samples: int
+    clock_mhz: float | None
+    power_w: float | None
+    utilisation: float | None
+    problem: str | None  # why there was no load, or why nobody saw it
+
+
+class NcclInside(t.TypedDict):
+    """What the rank found where it ran (N15-N17); of settings those of NCCL alone."""
+
+    memlock_kib: int | None  # -1: unlimited
+    uverbs: list[str]
+    verbs_library: bool | None  # libibverbs loads
+    nccl_files: list[NcclFileFacts]
+    environment: dict[str, str]  # NCCL_* that the image sets by itself
+
+
+class NcclPair(t.TypedDict):
+    """Two ranks by themselves, in a communicator of their own (P06)."""
+
+    peer: str  # node
+    runs: list[NcclRun]
+
+
+class NcclSoak(t.TypedDict):
+    """Collectives and matrices in turn, for minutes (C08)."""
+
+    seconds: float
+    rounds: int
+    wrong: int  # elements
+    samples: list[NcclGpuSample]
+    counter_deltas: dict[str, dict[str, int]]  # RDMA device -> error counter -> growth
+    problem: str | None  # why it was not done, or why nobody saw it
+
+
 class NcclMeasurement(t.TypedDict):
     """One rank; written by the node that ran it."""
 
@@ -124,11 +173,16 @@ class NcclMeasurement(t.TypedDict):
     runtime: NcclRuntime
     torch: str | None
     library: NcclLibrary | None
-    runs: list[NcclRun]
+    inside: NcclInside | None
+    gpu_load: NcclGpuLoad | None
+    runs: list[NcclRun]  # of all ranks together
+    pairs: list[NcclPair]  # of this rank; empty where two ranks are all
+    soak: NcclSoak | None  # None: not asked for, or not reached
     left_out: list[int]  # sizes for which some rank has too little memory
-    tx_bytes: dict[str, int | None]  # every RDMA device of the node -> bytes sent from the start to the end of the rank
+    tx_bytes: dict[str, int | None]  # every RDMA device of the node -> bytes sent for the runs of all ranks together
     rx_bytes: dict[str, int | None]
-    log: NcclLogSummary | None  # None: nothing was started
-    failure: Failure | None  # start, import, rendezvous, init, all_gather, all_reduce
+    log: NcclLogSummary | None  # what all ranks did together; None: nothing was started
+    pair_transports: dict[str, int]  # "NET/IB" -> channels of the pairs
+    failure: Failure | None  # start, import, gpu_load, rendezvous, init, all_gather, all_reduce, counted, pairs, soak
     skipped: str | None  # why nothing was measured (check mode, busy ...)
     duration_s: float

@@ -30,7 +30,9 @@ class NcclSettings(t.TypedDict):
     iterations: int  # operations in one run
     warmup: int  # runs
     repeats: int  # runs
-    timeout_s: int  # from the start of the program to its end
+    timeout_s: int  # from the start of the program to its end, GPU load and soak not counted
+    gpu_load_s: t.NotRequired[int]  # how long the GPU multiplies matrices first (N10); without it, it does not
+    pair_sizes_bytes: t.NotRequired[list[int]]  # what every two ranks run by themselves (P06); without it, nothing
 
 
 class Profile(t.TypedDict):
@@ -47,4 +49,5 @@ class Profile(t.TypedDict):
     required: list[str]  # check ids: anything but pass refuses
     observe: list[str]  # recorded and shown, never refuses
     required_with_nccl: t.NotRequired[list[str]]  # required when NCCL was to be measured, else only observed
+    required_with_soak: t.NotRequired[list[str]]  # required when a soak was asked for, else only observed
     thresholds: dict[str, dict[str, t.Any]]

@@ -3,46 +3,43 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One rank of an NCCL measurement: `nccl_bench.py JOB.json`.
 
-The probe copies this file to where the engine will run, into its image or its virtual environment: nothing but the
-standard library and torch, Python 3.10 or newer. The report is one JSON document that is replaced as a whole after
-every step, so that a rank which is killed or crashes has said how far it came.
+The probe copies this file and the two it imports to where the engine will run, into its image or its virtual
+environment: nothing but the standard library and torch, Python 3.10 or newer. The report is one JSON document that is
+replaced as a whole after every step, so that a rank which is killed or crashes has said how far it came.
 """
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import importlib
 import json
-import mmap
 import os
-import struct
 import sys
 import time
 import typing as t
 from datetime import timedelta
 from pathlib import Path
 
-FLOAT_BYTES = 4
-ALIGNMENT = 4  # elements: nccl-tests cuts a share to 16 bytes
-# A prime: data that NCCL puts a whole number of its chunks too far is wrong then too.
-PERIOD = 65521
-BLOCK = 1 << 22  # elements that are filled or compared at once
-POISON = -1
 END_S = 10
+HOLD_S = 10  # for the probe beside to read counters
+SLICE_S = 0.25  # of matrices between the collectives of a soak
+NOTE_S = 10  # between two entries of a soak
 MAX_MESSAGE = 300
 NO_WORD = "it ended without a word"
-
-PT_NOTE = 4
-NT_GNU_BUILD_ID = 3
 
 # What a failure in a stage is taken for. Within a collective this rank cannot tell a lost peer from a bad path.
 CAUSES = {
     "import": "software",
+    "gpu_load": "software",
     "rendezvous": "environment",
     "init": "configuration",
     "all_gather": "environment",
     "all_reduce": "environment",
+    "counted": "instrument",
+    "pairs": "environment",
+    "soak_begins": "environment",
+    "soak": "environment",
+    "soak_ended": "environment",
 }
 
 Job = dict[str, t.Any]
@@ -70,8 +67,13 @@ class Report:
         self._document: dict[str, t.Any] = {
             "torch": None,
             "library": None,
+            "inside": None,
+            "gpu_load": None,
             "runs": [],
+            "pairs": [],
+            "soak": None,
             "left_out": [],
+            "log_bytes": None,
             "failure": None,
         }
 
@@ -82,9 +84,24 @@ class Report:
     def put(self, **values: t.Any) -> None:
         self._document.update(values)
 
-    def add(self, run: dict[str, t.Any]) -> None:
-        self._document["runs"].append(run)
-        self.write()
+    def pair(self, peer: int) -> list[dict[str, t.Any]]:
+        """Where the runs with one peer go."""
+        self._document["pairs"].append({"peer": peer, "runs": []})
+        runs: list[dict[str, t.Any]] = self._document["pairs"][-1]["runs"]
+        return runs
+
+    def add(self, runs: t.Iterable[dict[str, t.Any]], to: list[dict[str, t.Any]] | None = None) -> None:
+        """Each run as it ends."""
+        for run in runs:
+            (self._document["runs"] if to is None else to).append(run)
+            self.write()
+
+    def hold(self, stage: str) -> None:
+        """Wait in a stage until the probe beside has seen it: it answers with a file. Should it be gone, go on."""
+        self.enter(stage)
+        seen, until = self._path.with_name(f"{stage}.seen"), time.monotonic() + HOLD_S
+        while not seen.exists() and time.monotonic() < until:
+            time.sleep(0.05)
 
     def fail(self, error: Exception) -> None:
         failure = self._document["failure"] or {"stage": "import", "cause": "software"}
@@ -101,32 +118,124 @@ class Report:
 
 def run(job: Job, report: Report) -> None:
     report.enter("import")
+    sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH of an image leaves it out
+    place, work = importlib.import_module("nccl_place"), importlib.import_module("nccl_collectives")
+    report.put(inside=place.inside(job["brought"], os.environ))
     torch, dist = importlib.import_module("torch"), importlib.import_module("torch.distributed")
     report.put(torch=str(torch.__version__))
     if not torch.cuda.is_available():
         raise RuntimeError("torch sees no GPU: is this its CUDA build, and was the GPU given to the container?")
     torch.cuda.set_device(0)
-    report.put(library=library(_read("/proc/self/maps"), torch.cuda.nccl.version()))
+    report.put(library=place.library(_read("/proc/self/maps"), torch.cuda.nccl.version()))
+    if job["gpu_load_s"]:
+        report.enter("gpu_load")
+        report.put(gpu_load=gpu_load(torch, work, job))
+    store = together(torch, dist, work, job, report) if job["world_size"] > 1 else None
+    report.put(failure=None)
+    report.write()
+    if store is not None:
+        _leave_together(store, job)
+
+
+def together(torch: t.Any, dist: t.Any, work: t.Any, job: Job, report: Report) -> t.Any:
+    """What needs the other ranks; returns the store over which they met."""
     report.enter("rendezvous")
     store = join(dist, job)
     report.enter("init")
-    dist.init_process_group(
-        "nccl",
-        store=store,
-        rank=job["rank"],
-        world_size=job["world_size"],
-        # Longer than the deadline, so that it is the deadline that ends a collective which hangs.
-        timeout=timedelta(seconds=2 * job["deadline_s"]),
-    )
-    bench = Bench(torch, dist, job, report)
-    sizes = bench.affordable(job["sizes_bytes"])
+    dist.init_process_group("nccl", store=store, rank=job["rank"], world_size=job["world_size"], timeout=_no_limit(job))
+    everyone = work.Collectives(torch, dist, job, range(job["world_size"]))
+    measure(torch, dist, work, job, report, everyone)
+    return store
+
+
+def measure(torch: t.Any, dist: t.Any, work: t.Any, job: Job, report: Report, everyone: t.Any) -> None:
+    sizes = affordable(everyone, job["sizes_bytes"], job)
+    pair_sizes = affordable(everyone, job["pair_sizes_bytes"], job)
     report.put(left_out=[size for size in job["sizes_bytes"] if size not in sizes])
     for size in sizes:
-        bench.all_gather(size)
-        bench.all_reduce(size)
-    report.put(failure=None)
-    report.write()
-    _leave_together(store, job)
+        for collective in ("all_gather", "all_reduce"):
+            report.enter(collective)
+            report.add(everyone.runs(collective, size))
+    # What follows makes queue pairs and moves bytes that say nothing about all ranks together.
+    report.put(log_bytes=_size_of(os.environ.get("NCCL_DEBUG_FILE", "")))
+    report.hold("counted")
+    if pair_sizes:
+        report.enter("pairs")
+        all_pairs(torch, dist, work, job, report, everyone, pair_sizes)
+    if job["soak_s"] and sizes:
+        soak(torch, work, job, report, everyone, sizes[0])
+
+
+def _no_limit(job: Job) -> timedelta:
+    """Longer than the deadline, so that it is the deadline that ends a collective which hangs."""
+    return timedelta(seconds=2 * job["deadline_s"])
+
+
+# --- what is measured ---
+
+
+def spare_bytes(job: Job) -> int:
+    """What may be used beside what the profile wants free."""
+    return available_bytes(_read("/proc/meminfo")) - int(job["reserve_bytes"])
+
+
+def affordable(everyone: t.Any, sizes: list[int], job: Job) -> list[int]:
+    """The sizes of which every rank has three times the memory."""
+    limit = everyone.least(spare_bytes(job) // 3) if sizes else 0
+    return [size for size in sizes if size <= limit]
+
+
+def gpu_load(torch: t.Any, work: t.Any, job: Job) -> dict[str, t.Any]:
+    """Keep the GPU busy while the probe beside looks at its clock."""
+    problem = short_for_matrices(work, job)
+    if problem:
+        return {"seconds": 0.0, "problem": problem}
+    seconds = work.Matrices(torch).multiply(job["gpu_load_s"])
+    torch.cuda.empty_cache()
+    return {"seconds": seconds, "problem": None}
+
+
+def short_for_matrices(work: t.Any, job: Job) -> str | None:
+    spare, wanted = spare_bytes(job), 3 * work.MATRICES_BYTES
+    return None if spare >= wanted else f"only {spare >> 20} MiB of memory to spare, {wanted >> 20} are wanted"
+
+
+def all_pairs(
+    torch: t.Any, dist: t.Any, work: t.Any, job: Job, report: Report, everyone: t.Any, sizes: list[int]
+) -> None:
+    """Every two ranks by themselves, no rank in two pairs at once. All ranks make all groups, in one order."""
+    rounds = work.rounds_of_pairs(job["world_size"])
+    groups = {pair: dist.new_group(list(pair), timeout=_no_limit(job)) for pairs in rounds for pair in pairs}
+    for pairs in rounds:
+        for pair in pairs:
+            if job["rank"] in pair:
+                (peer,) = {*pair} - {job["rank"]}
+                together, to = work.Collectives(torch, dist, job, pair, groups[pair]), report.pair(peer)
+                for size in sizes:
+                    report.add(together.runs("all_gather", size), to)
+        everyone.meet()
+
+
+def soak(torch: t.Any, work: t.Any, job: Job, report: Report, everyone: t.Any, size: int) -> None:
+    """Matrices and collectives in turn until the time is up on every rank."""
+    done: dict[str, t.Any] = {"seconds": 0.0, "rounds": 0, "wrong": 0, "problem": short_for_matrices(work, job)}
+    report.put(soak=done)
+    if not everyone.least(int(done["problem"] is None)):
+        done["problem"] = done["problem"] or "another rank has too little memory for it"
+        return
+    matrices, operations = work.Matrices(torch), (everyone.all_gather(size), everyone.all_reduce(size))
+    report.hold("soak_begins")
+    report.enter("soak")
+    began = noted = time.monotonic()
+    while not everyone.least(int(done["seconds"] >= job["soak_s"])):
+        matrices.multiply(SLICE_S)
+        done["wrong"] += sum(operation.check() for operation in operations)
+        done["rounds"] += 1
+        done["seconds"] = time.monotonic() - began
+        if time.monotonic() - noted > NOTE_S:
+            report.write()
+            noted = time.monotonic()
+    report.hold("soak_ended")
 
 
 # --- the ranks find each other ---
@@ -169,129 +278,6 @@ def _leave_together(store: t.Any, job: Job) -> None:
         pass
 
 
-# --- measuring ---
-
-
-class Bench:
-    def __init__(self, torch: t.Any, dist: t.Any, job: Job, report: Report) -> None:
-        self._torch = torch
-        self._dist = dist
-        self._job = job
-        self._report = report
-        self._rank: int = job["rank"]
-        self._ranks: int = job["world_size"]
-        self._token = self._empty(1).fill_(0)
-
-    def affordable(self, sizes: list[int]) -> list[int]:
-        """The sizes of which every rank has three times the memory; asking also makes NCCL connect."""
-        most = (available_bytes(_read("/proc/meminfo")) - self._job["reserve_bytes"]) // 3
-        agreed = self._torch.tensor([most], dtype=self._torch.int64, device="cuda")
-        self._dist.all_reduce(agreed, op=self._dist.ReduceOp.MIN)
-        limit = int(agreed.item())
-        return [size for size in sizes if size <= limit]
-
-    def all_gather(self, size: int) -> None:
-        self._report.enter("all_gather")
-        share = share_elements(size, self._ranks)
-        sent, received = self._empty(share), self._empty(share * self._ranks)
-        self._fill(sent)
-
-        def gather() -> None:
-            self._dist.all_gather_into_tensor(received, sent)
-
-        def check() -> int:
-            received.fill_(POISON)
-            gather()
-            parts = (received[rank * share : (rank + 1) * share] for rank in range(self._ranks))
-            return sum(self._wrong(part, rank + 1, rank) for rank, part in enumerate(parts))
-
-        self._measure("all_gather", share * self._ranks * FLOAT_BYTES, gather, check)
-
-    def all_reduce(self, size: int) -> None:
-        self._report.enter("all_reduce")
-        buffer = self._empty(size // FLOAT_BYTES)
-        factor, offset = self._ranks * (self._ranks + 1) // 2, self._ranks * (self._ranks - 1) // 2
-
-        def reduce() -> None:
-            self._dist.all_reduce(buffer)
-
-        def check() -> int:
-            self._fill(buffer)
-            reduce()
-            return self._wrong(buffer, factor, offset)
-
-        self._fill(buffer)
-        self._measure("all_reduce", size // FLOAT_BYTES * FLOAT_BYTES, reduce, check)
-
-    def _measure(self, collective: str, size: int, operate: t.Callable[[], None], check: t.Callable[[], int]) -> None:
-        """Each run is timed first and checked with one more operation after: a sum over its own result is no sum."""
-        warmups = self._job["warmup"]
-        for number in range(warmups + self._job["repeats"]):
-            seconds = self._seconds(operate)
-            algbw, busbw = bandwidths(collective, size, seconds, self._ranks)
-            self._report.add(
-                {
-                    "collective": collective,
-                    "size_bytes": size,
-                    "warmup": number < warmups,
-                    "iterations": self._job["iterations"],
-                    "seconds": seconds,
-                    "algbw_gbs": algbw,
-                    "busbw_gbs": busbw,
-                    "wrong": check(),
-                }
-            )
-        self._torch.cuda.empty_cache()
-
-    def _seconds(self, operate: t.Callable[[], None]) -> float:
-        """Of one operation. A small one before it, so that nobody's clock runs while a rank is still checking."""
-        iterations: int = self._job["iterations"]
-        begin, end = (self._torch.cuda.Event(enable_timing=True), self._torch.cuda.Event(enable_timing=True))
-        self._dist.all_reduce(self._token)
-        begin.record()
-        for _iteration in range(iterations):
-            operate()
-        end.record()
-        self._torch.cuda.synchronize()
-        return float(begin.elapsed_time(end)) / 1000 / iterations
-
-    # --- values that depend on rank and position: position % PERIOD * factor + offset, exact in a float ---
-
-    def _empty(self, elements: int) -> t.Any:
-        return self._torch.empty(elements, dtype=self._torch.float32, device="cuda")
-
-    def _fill(self, buffer: t.Any) -> None:
-        for start, part in _blocks(buffer):
-            part.copy_(self._pattern(start, len(part), self._rank + 1, self._rank))
-
-    def _wrong(self, buffer: t.Any, factor: int, offset: int) -> int:
-        return sum(
-            int(part.ne(self._pattern(start, len(part), factor, offset)).sum().item())
-            for start, part in _blocks(buffer)
-        )
-
-    def _pattern(self, start: int, elements: int, factor: int, offset: int) -> t.Any:
-        position = self._torch.arange(elements, dtype=self._torch.int32, device="cuda")
-        return position.add_(start % PERIOD).remainder_(PERIOD).mul_(factor).add_(offset)
-
-
-def _blocks(buffer: t.Any) -> t.Iterator[tuple[int, t.Any]]:
-    for start in range(0, len(buffer), BLOCK):
-        yield start, buffer[start : start + BLOCK]
-
-
-def share_elements(size_bytes: int, ranks: int) -> int:
-    """What one rank contributes to an all_gather of this size, cut as nccl-tests cuts it."""
-    return size_bytes // FLOAT_BYTES // ranks // ALIGNMENT * ALIGNMENT
-
-
-def bandwidths(collective: str, size_bytes: int, seconds: float, ranks: int) -> tuple[float, float]:
-    """algbw and busbw in GB/s as nccl-tests has them. The size of an all_gather is what a rank has in the end."""
-    algbw = size_bytes / 1e9 / seconds
-    share = (ranks - 1) / ranks
-    return algbw, algbw * (2 * share if collective == "all_reduce" else share)
-
-
 def available_bytes(meminfo: str) -> int:
     for line in meminfo.splitlines():
         if line.startswith("MemAvailable:"):
@@ -299,95 +285,11 @@ def available_bytes(meminfo: str) -> int:
     return 0
 
 
-# --- which NCCL this is ---
-
-
-def library(maps: str, built_against: t.Any) -> dict[str, t.Any]:
-    """The NCCL that this process has mapped. Its version is the file's own answer, the headers are those of torch."""
-    paths = mapped(maps, "libnccl.so")
-    path = paths[0] if paths else None
-    return {
-        "version": _version_of(path) if path else None,
-        "headers": ".".join(map(str, built_against)) if isinstance(built_against, tuple) else None,
-        "path": path,
-        "build_id": build_id(path) if path else None,
-        "size_bytes": _size_of(path) if path else None,
-        "subnet_aware_routing": _knows(path, b"NCCL_IB_SUBNET_AWARE_ROUTING") if path else None,
-        "others": paths[1:],
-    }
-
-
-def mapped(maps: str, name: str) -> list[str]:
-    """The files of this name in /proc/self/maps."""
-    fields = (line.split(maxsplit=5) for line in maps.splitlines())
-    paths = (field[5].removesuffix(" (deleted)") for field in fields if len(field) == 6)
-    return list(dict.fromkeys(path for path in paths if Path(path).name.startswith(name)))
-
-
-def build_id(path: str) -> str | None:
-    """The GNU build-id of a 64-bit little-endian ELF file."""
-    try:
-        with Path(path).open("rb") as file:
-            for notes, align in _note_segments(file):
-                for owner, kind, content in _notes(notes, align):
-                    if (owner, kind) == (b"GNU\0", NT_GNU_BUILD_ID):
-                        return content.hex()
-    except (OSError, struct.error):
-        pass
-    return None
-
-
-def _note_segments(file: t.BinaryIO) -> t.Iterator[tuple[bytes, int]]:
-    head = file.read(64)
-    if head[:6] != b"\x7fELF\x02\x01":
-        return
-    (table,) = struct.unpack_from("<Q", head, 32)
-    entry_size, entries = struct.unpack_from("<HH", head, 54)
-    for number in range(entries):
-        file.seek(table + number * entry_size)
-        kind, _flags, offset, _virtual, _physical, size, _memory, align = struct.unpack("<II6Q", file.read(56))
-        if kind == PT_NOTE:
-            file.seek(offset)
-            yield file.read(min(size, 1 << 20)), 8 if align == 8 else 4
-
-
-def _notes(data: bytes, align: int) -> t.Iterator[tuple[bytes, int, bytes]]:
-    at = 0
-    while at + 12 <= len(data):
-        owner_size, size, kind = struct.unpack_from("<III", data, at)
-        content = at + 12 + _padded(owner_size, align)
-        yield data[at + 12 : at + 12 + owner_size], kind, data[content : content + size]
-        at = content + _padded(size, align)
-
-
-def _padded(size: int, align: int) -> int:
-    return -(-size // align) * align
-
-
-def _version_of(path: str) -> str | None:
-    try:
-        code = ctypes.c_int()
-        if ctypes.CDLL(path).ncclGetVersion(ctypes.byref(code)) != 0:
-            return None
-    except (OSError, AttributeError):
-        return None
-    return f"{code.value // 10000}.{code.value // 100 % 100}.{code.value % 100}"
-
-
-def _knows(path: str, name: bytes) -> bool | None:
-    """Whether the library has a setting. Its version number says less: a build may carry it early, or not at all."""
-    try:
-        with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return data.find(name) >= 0
-    except (OSError, ValueError):
-        return None
-
-
-def _size_of(path: str) -> int | None:
+def _size_of(path: str) -> int:
     try:
         return Path(path).stat().st_size
     except OSError:
-        return None
+        return 0
 
 
 def _read(path: str) -> str:

@@ -20,6 +20,8 @@ PROGRAM, JOB, REPORT, LOG, ENVIRONMENT = "nccl_bench.py", "job.json", "report.js
 DEVICES = "/dev/infiniband"
 _INSIDE = "/gb10"
 _DOCKER_S = 30
+# Of the environment of an image, which may hold secrets, nothing else leaves docker.
+_INSPECT = '{{.Id}}{{range .Config.Env}}{{if eq (printf "%.5s" .) "NCCL_"}}{{println}}{{.}}{{end}}{{end}}'
 
 
 class Runtime(t.Protocol):
@@ -27,6 +29,9 @@ class Runtime(t.Protocol):
 
     def why_not(self, host: Host) -> str | None:
         """Why no rank can run here; None when one can."""
+
+    def brought(self) -> dict[str, str]:
+        """The settings of NCCL that an image has in its environment; known once why_not has looked at it."""
 
     def inside(self, host: Host, scratch: str) -> str:
         """The scratch folder as the rank sees it."""
@@ -41,6 +46,7 @@ class Docker:
     def __init__(self, image: str, python: str = "python3") -> None:
         self._image = image
         self._image_id: str | None = None
+        self._brought: dict[str, str] = {}
         self._python = python
         self._name = f"gb10-nccl-{secrets.token_hex(8)}"
 
@@ -52,13 +58,17 @@ class Docker:
             return "docker is not installed"
         if not host.exists(DEVICES):
             return f"there is no {DEVICES} that a container could be given"
-        result = host.run(["docker", "image", "inspect", "--format", "{{.Id}}", self._image], timeout_s=_DOCKER_S)
+        result = host.run(["docker", "image", "inspect", "--format", _INSPECT, self._image], timeout_s=_DOCKER_S)
         if result.ok:
-            self._image_id = result.stdout.strip()
+            self._image_id, *settings = result.stdout.strip().splitlines() or [""]
+            self._brought = dict(line.split("=", 1) for line in settings if "=" in line)
             return None
         if "no such image" in result.stderr.lower():
             return f"the image {self._image} is not on this node, and measuring pulls none"
         return f"docker did not say whether the image {self._image} is here: {excerpt(result.stderr, 160)}"
+
+    def brought(self) -> dict[str, str]:
+        return self._brought
 
     def inside(self, host: Host, scratch: str) -> str:
         return _INSIDE
@@ -97,6 +107,9 @@ class Venv:
 
     def why_not(self, host: Host) -> str | None:
         return None if host.which(self._python) else f"there is no {self._python}"
+
+    def brought(self) -> dict[str, str]:
+        return {}
 
     def inside(self, host: Host, scratch: str) -> str:
         return str(host.path(scratch))

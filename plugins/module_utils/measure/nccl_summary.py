@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import typing as t
+from collections import Counter
+
+from ..probe.nccl_log import read_nccl_log
 
 if t.TYPE_CHECKING:
     from ..contracts import NcclConnection, NcclHca, NcclLogSummary
@@ -13,6 +16,39 @@ if t.TYPE_CHECKING:
 
 # How we ask for the log says nothing about where data goes.
 _LOGGING = "NCCL_DEBUG"
+
+
+def read_log(
+    lines: t.Callable[[], t.Iterable[str]], together_bytes: int | None
+) -> tuple[NcclLogSummary, dict[str, int]]:
+    """The log of a rank, and the channels by transport of what it did after its first so many bytes.
+
+    Up to there all ranks worked together. What pairs of them do later is no part of where data went then; what went
+    wrong is. None: it did nothing else.
+    """
+    whole = read_nccl_log(lines())
+    if together_bytes is None:
+        return summary(whole), {}
+    first = read_nccl_log(_first(lines(), together_bytes))
+    later = Counter(whole.transports)
+    later.subtract(first.transports)
+    about_all = summary(whole)
+    of_whole: tuple[t.Literal["findings", "env", "void", "folded", "lines", "sha256"], ...]
+    of_whole = ("findings", "env", "void", "folded", "lines", "sha256")
+    together = summary(first)
+    for key in of_whole:
+        together[key] = about_all[key]
+    return together, {name: count for name, count in later.items() if count}
+
+
+def _first(lines: t.Iterable[str], length: int) -> t.Iterator[str]:
+    """The lines that end within so many bytes."""
+    read = 0
+    for line in lines:
+        read += len(line.encode("utf-8", "surrogateescape"))
+        if read > length:
+            return
+        yield line
 
 
 def summary(log: NcclLog) -> NcclLogSummary:

@@ -14,11 +14,13 @@ from fnmatch import fnmatchcase
 from .error import ProbeError, excerpt
 
 if t.TYPE_CHECKING:
-    from ..contracts import GpuFacts, GpuProcess
+    from ..contracts import GpuFacts, GpuProcess, NcclGpuSample
 
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 _MEMINFO = re.compile(r"^([A-Za-z0-9_()]+):\s+(\d+)(?: kB)?\s*$")
+_PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _GPU_FIELDS = 3
+_SAMPLE_FIELDS = 4
 UNLIMITED = -1
 OTA_CHECK = "nvidia-spark-ota-check"
 
@@ -93,6 +95,20 @@ def parse_torn_percent(text: str) -> int:
     return torn
 
 
+def parse_gpu_sample(text: str) -> NcclGpuSample:
+    """`nvidia-smi --query-gpu=clocks.sm,power.draw,utilization.gpu,pstate --format=csv,noheader,nounits` of one GPU."""
+    rows = _rows(text)
+    if len(rows) != 1 or len(rows[0]) != _SAMPLE_FIELDS:
+        raise ProbeError(f"nvidia-smi printed no single row of clock, power, load and state but {excerpt(text)}")
+    clock, power, utilisation, pstate = rows[0]
+    return {
+        "clock_mhz": _number(clock),
+        "power_w": _number(power),
+        "utilisation": _number(utilisation),
+        "pstate": _provided(pstate),
+    }
+
+
 def parse_packages(text: str) -> dict[str, str]:
     """`dpkg-query -W` with package, status and version between tabs: installed ones only."""
     rows = (line.split("\t") for line in text.splitlines())
@@ -153,6 +169,11 @@ def _rows(text: str) -> list[list[str]]:
 def _provided(cell: str) -> str | None:
     """GB10 answers [N/A] or [Not Supported] for what it does not have (health-checks 3.7)."""
     return None if not cell or cell.startswith("[") or cell in ("N/A", "Not Supported") else cell
+
+
+def _number(cell: str) -> float | None:
+    """Anything that is no plain number is not provided (health-checks 3.7)."""
+    return float(cell) if _PLAIN_NUMBER.fullmatch(cell) else None
 
 
 def _unquoted(value: str) -> str:

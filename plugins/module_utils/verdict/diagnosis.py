@@ -16,7 +16,16 @@ from .actions import SHOWN_ALTERNATIVES, action, together
 from .direction import refined
 from .matrix import Isolation, Part, isolate
 from .outcome import CHECK_MODE
-from .records import Records, concerns, is_of_both_halves, is_root, refuses, subject_key
+from .records import (
+    Records,
+    concerns,
+    is_of_both_halves,
+    is_of_two_ranks,
+    is_root,
+    pair_nodes,
+    refuses,
+    subject_key,
+)
 
 
 def diagnose(plan: Plan, records: Records) -> Diagnosis:
@@ -30,7 +39,9 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
     suspects = list(dict.fromkeys(_suspect(record) for record in accused))
     suspects += [together(explanation) for explanation in isolation.explanations[:SHOWN_ALTERNATIVES]]
     at_once, suspects_at_once = both_halves(plan, records)
-    suspects += [name for name in suspects_at_once if name not in suspects]
+    of_two = [record for record in roots if is_of_two_ranks(record)]
+    suspects_at_once = [*suspects_at_once, *_slow_together(of_two, records)]
+    suspects += [name for name in dict.fromkeys(suspects_at_once) if name not in suspects]
     return {
         "suspects": suspects,
         "exonerated": [
@@ -39,7 +50,7 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
             if part.kind != "common cause" and not _within(part, " and ".join(suspects))
         ],
         "failing_paths": [path["id"] for path in plan["paths"] if _refused(path, records)],
-        "next_action": _next_action(plan, records, plain, symptoms, isolation) or _first_remedy(at_once),
+        "next_action": _next_action(plan, records, plain, symptoms, isolation) or _first_remedy([*at_once, *of_two]),
     }
 
 
@@ -63,7 +74,9 @@ def both_halves(plan: Plan, records: Records) -> tuple[list[CheckRecord], list[s
 
 def _symptoms(records: Records) -> list[CheckRecord]:
     return [
-        record for record in records if is_root(record) and not (explains_itself(record) or is_of_both_halves(record))
+        record
+        for record in records
+        if is_root(record) and not (explains_itself(record) or is_of_both_halves(record) or is_of_two_ranks(record))
     ]
 
 
@@ -93,17 +106,25 @@ def _suspects_at_once(failing: t.Sequence[CheckRecord], records: Records) -> lis
         node
         for record in records
         if is_of_both_halves(record) and record["outcome"] == "pass"
-        for node in _pair_nodes(record)
+        for node in pair_nodes(record)
     }
-    pairs = [_pair_nodes(record) for record in failing]
+    pairs = [pair_nodes(record) for record in failing]
     nodes = [node for pair in pairs for node in pair]
     left = [node for node in nodes if node not in passing]
     certain = all(any(node in left for node in pair) for pair in pairs)
     return [f"node {node}" for node in dict.fromkeys(left if certain else nodes)]
 
 
-def _pair_nodes(record: CheckRecord) -> list[str]:
-    return [record["subject"][end].partition(":")[0] for end in ("from", "to")]
+def _slow_together(failing: t.Sequence[CheckRecord], records: Records) -> list[str]:
+    """A node that is slow with every peer (health-checks 5.1), else what is between two. Nobody, if no pair is fast."""
+    passing = [r for r in records if is_of_two_ranks(r) and r["outcome"] == "pass"]
+    fast = {node for record in passing for node in pair_nodes(record)}
+    if not fast:
+        return []
+    pairs = [pair_nodes(record) for record in failing]
+    slow = dict.fromkeys(node for pair in pairs for node in pair if node not in fast)
+    unexplained = [pair for pair in pairs if slow.keys().isdisjoint(pair)]
+    return [f"node {node}" for node in slow] + [f"pair {'+'.join(pair)}" for pair in unexplained]
 
 
 def _first_remedy(found: t.Sequence[CheckRecord]) -> str | None:

@@ -21,7 +21,7 @@ from .limits import Limits
 from .outcome import BLOCKED, CHECK_MODE, NO_BASELINE, NOT_ASKED, Outcome, skipped, unknown
 from .profiles import parsed_limits
 from .registry import Scope
-from .views import ClusterView, Reading, View, views
+from .views import OF_NCCL, ClusterView, Reading, View, views
 
 Judged = dict[tuple[str, str], Outcome]  # (check id, subject key)
 
@@ -35,8 +35,18 @@ _READ_WITH = {
     "packages": "dpkg-query",
 }
 
-_SCOPES: tuple[Scope, ...] = ("node", "rank", "half", "cage", "direction", "pair", "cluster", "collective", "number")
-_OF_NCCL = ("rank", "ranks")  # sources that are there only when NCCL was to be measured
+_SCOPES: tuple[Scope, ...] = (
+    "node",
+    "rank",
+    "half",
+    "cage",
+    "direction",
+    "pair",
+    "rank_pair",
+    "cluster",
+    "collective",
+    "number",
+)
 
 
 def judge(reading: Reading, run_id: str, only: t.Collection[str] | None = None) -> list[CheckRecord]:
@@ -74,10 +84,10 @@ def evaluate(check: Check, view: View, limits: Limits) -> Outcome:
         root, *path = need.split(".")
         value, shape = sources[root]
         if not answers(value, shape, path):
-            asked = root not in _OF_NCCL or view.reading.nccl is not None
-            gap = _gap(view, root, path)
+            why = view.reading.why_not_asked(root, path)
+            gap = why or _gap(view, root, path)
             cause: Cause = "environment" if BUSY in gap else "instrument"
-            return unknown(gap, cause=cause, signature=None if asked else NOT_ASKED)
+            return unknown(gap, cause=cause, signature=NOT_ASKED if why else None)
     try:
         return check.judge(view, limits)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -103,7 +113,7 @@ def _gap(view: View, root: str, path: list[str]) -> str:
     tool = _READ_WITH.get(path[0]) if path else None
     problems = value.get("problems") if isinstance(value, dict) else None
     said = [str(problem) for problem in problems or [] if tool and f"`{tool}" in str(problem)]
-    failure = value.get("failure") if isinstance(value, dict) and root in _OF_NCCL else None
+    failure = value.get("failure") if isinstance(value, dict) and root in OF_NCCL else None
     said += [f"{failure['stage']}: {failure['message']}"] if failure and fits(failure, Failure) else []
     return f"{'.'.join(path)} is not known" + (f": {said[0]}" if said else "")
 
@@ -111,7 +121,11 @@ def _gap(view: View, root: str, path: list[str]) -> str:
 def _parents_first(checks: list[Check]) -> list[Check]:
     by_id = {check.id: check for check in checks}
     graph = {
-        check.id: [each for each in (*check.parents, *check.far_parents, *check.explained_by) if each in by_id]
+        check.id: [
+            each
+            for each in (*check.parents, *check.far_parents, *check.explained_by, *check.gap_parents)
+            if each in by_id
+        ]
         for check in checks
     }
     return [by_id[check_id] for check_id in graphlib.TopologicalSorter(graph).static_order()]
@@ -122,6 +136,8 @@ def _blocker(check: Check, view: View, own: Outcome, judged: Judged, required: s
     asked = [(parent, key) for parent in check.parents for key in view.related(CHECKS[parent].scope)]
     asked += [(parent, node) for parent in check.far_parents for node in view.far_nodes()]
     asked += [(reason, key) for reason in check.explained_by for key in view.related(CHECKS[reason].scope)]
+    if own.name == "unknown":
+        asked += [(parent, key) for parent in check.gap_parents for key in (*view.related("rank"), *view.far_nodes())]
     for parent, key in asked:
         outcome = judged.get((parent, key)) if parent in required else None
         same_gap = key == view.key and parent not in check.explained_by

@@ -106,7 +106,7 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """Which bandwidths, in Gb/s, a signature is known for: name -> (lowest, highest)."""
+    """Which values, in the unit of the check, a signature is known for: name -> (lowest, highest)."""
 
     bands: dict[str, tuple[float, float]]
 

@@ -9,7 +9,7 @@ import itertools
 
 from .checks import CHECKS
 from .judge import cluster_outcomes
-from .records import Records, concerns, is_root, path_nodes, refuses
+from .records import Records, concerns, is_of_two_ranks, is_root, pair_nodes, path_nodes, refuses
 from .registry import Scope
 from .views import Reading
 
@@ -17,17 +17,19 @@ from .views import Reading
 def valid_pools(reading: Reading, records: Records) -> list[list[str]]:
     """Every set of nodes against which nothing was found, the largest first.
 
-    What NCCL did wrong on a node leaves that node alone as it is. A collective over all nodes that fails says nothing
-    about fewer of them; those are measured when they are the plan.
+    What NCCL did wrong on a node leaves that node alone as it is, and between two nodes both of them. A collective over
+    all nodes that fails says nothing about fewer of them; those are measured when they are the plan.
     """
     nodes = list(reading.plan["nodes"])
     refused = [record for record in records if refuses(record)]
-    bad, alone = _with_findings(refused, "node"), _with_findings(list(filter(is_root, refused)), "rank")
+    roots = list(filter(is_root, refused))
+    bad, alone = _with_findings(roots, "node"), _with_findings(roots, "rank")
     broken = {
         frozenset(path_nodes(path))
         for path in reading.plan["paths"]
         if any(concerns(record, path) for record in refused)
     }
+    broken |= {frozenset(pair_nodes(record)) for record in roots if is_of_two_ranks(record)}
     joined = {frozenset(path_nodes(path)) for path in reading.plan["paths"]} - broken
     good = [node for node in nodes if node not in bad]
     return [

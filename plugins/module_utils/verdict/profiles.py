@@ -15,7 +15,7 @@ from .limits import Limit, Limits, ProfileError, parse_limit
 # Nothing is admitted without a node that answers and a measured fabric: passive checks cannot see a throttled NIC
 # (health-checks 2.4).
 INDISPENSABLE = ("N00", "P01", "P02")
-_LISTS = ("required", "observe", "required_with_nccl")
+_LISTS = ("required", "observe", "required_with_nccl", "required_with_soak")
 
 
 def validated(raw: t.Any) -> Profile:

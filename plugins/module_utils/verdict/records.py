@@ -14,8 +14,11 @@ Records = t.Sequence[CheckRecord]
 
 
 def subject_key(record: CheckRecord) -> str:
-    """ "spark1", "spark1:p0:a", "spark1:p0", "spark1:p0:a>spark2:p1:a", "spark1:p0>spark2:p1", or nothing."""
+    """ "spark1", "spark1:p0:a", "spark1:p0", "spark1:p0:a>spark2:p1:a", "spark1:p0>spark2:p1",
+    "spark1+spark2", or nothing."""
     subject = record["subject"]
+    if is_of_two_ranks(record):
+        return "+".join(pair_nodes(record))
     if "from" in subject:
         return f"{subject['from']}>{subject['to']}"
     return ":".join(subject[part] for part in ("node", "cage", "half") if part in subject)
@@ -64,6 +67,19 @@ def concerns(record: CheckRecord, path: PathPlan) -> bool:
 def is_of_both_halves(record: CheckRecord) -> bool:
     """Is the record about the two paths of a cable at once, and about neither of them alone?"""
     return "from" in record["subject"] and "path" not in record["subject"]
+
+
+def is_of_two_ranks(record: CheckRecord) -> bool:
+    """Is the record about what NCCL did between two nodes?"""
+    return "pair" in record["subject"]
+
+
+def pair_nodes(record: CheckRecord) -> list[str]:
+    """The two nodes of a record about both halves of a cable, or about two ranks."""
+    subject = record["subject"]
+    if is_of_two_ranks(record):
+        return subject["pair"].split()
+    return [subject[end].partition(":")[0] for end in ("from", "to")]
 
 
 def path_nodes(path: PathPlan) -> set[str]:

@@ -5,8 +5,9 @@
 
 A check names what it looks at (scope), the inputs without which it cannot answer (needs), the checks without which its
 answer means nothing (parents; far_parents are asked of the node at the other end of the cable), those whose finding is
-the nearer reason for a bad answer but whose silence hides nothing (explained_by) and the thresholds it takes from the
-profile. Its docstring is the catalogue entry.
+the nearer reason for a bad answer but whose silence hides nothing (explained_by), those that say, about a rank here or
+another, why nothing is known (gap_parents) and the thresholds it takes from the profile. Its docstring is the catalogue
+entry.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..contracts import Level
 from .limits import Limit, Limits
 from .outcome import Outcome
 
-Scope = t.Literal["node", "rank", "half", "cage", "direction", "pair", "cluster", "collective", "number"]
+Scope = t.Literal["node", "rank", "half", "cage", "direction", "pair", "rank_pair", "cluster", "collective", "number"]
 
 LEVELS: dict[Scope, Level] = {
     "node": "node",
@@ -27,6 +28,7 @@ LEVELS: dict[Scope, Level] = {
     "cage": "half-link",
     "direction": "pair",
     "pair": "pair",
+    "rank_pair": "pair",
     "cluster": "cluster",
     "collective": "cluster",
     "number": "cluster",  # but for paths and cables, as their view says
@@ -49,6 +51,7 @@ class Check:
     parents: tuple[str, ...]
     far_parents: tuple[str, ...]
     explained_by: tuple[str, ...]
+    gap_parents: tuple[str, ...]
     limits: dict[str, type[Limit]]  # thresholds that a profile must have
     optional_limits: dict[str, type[Limit]]  # and those it may leave out
     active: bool  # loads the fabric, so it is not run in check mode
@@ -84,6 +87,7 @@ def check(
     parents: tuple[str, ...] = (),
     far_parents: tuple[str, ...] = (),
     explained_by: tuple[str, ...] = (),
+    gap_parents: tuple[str, ...] = (),
     limits: dict[str, type[Limit]] | None = None,
     optional_limits: dict[str, type[Limit]] | None = None,
     active: bool = False,
@@ -103,6 +107,7 @@ def check(
             parents,
             far_parents,
             explained_by,
+            gap_parents,
             limits or {},
             optional_limits or {},
             active,

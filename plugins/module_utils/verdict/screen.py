@@ -21,7 +21,7 @@ from .wording import Line, Style, cleared, count, gbps, microseconds, paragraph,
 
 _STYLE: dict[str, Style] = {"pass": "good", "fail": "bad", "degraded": "warn", "unknown": "warn", "skipped": "warn"}
 _WORST_FIRST = ("fail", "unknown", "degraded", "skipped")
-_NCCL = ("N14", "C02", "C03", "C04", "C05", "C11")
+_NCCL = ("N10", "N14", "N15", "N16", "N17", "C02", "C03", "C04", "C05", "C06", "C11")
 _NOTES = 4
 _RESULTS = 64  # the column of results where there is no matrix
 _ACTIONS = 4
@@ -184,16 +184,33 @@ def _at_once(records: Records, column: int, width: int) -> list[Line]:
 def _nccl(records: Records, column: int, width: int) -> list[Line]:
     """What NCCL reached over all nodes, and how; nothing where the profile does not ask for it."""
     mine = [record for record in records if record["check"] in _NCCL]
+    pairs = [record for record in records if record["check"] == "P06"]
+    mine += pairs if len(pairs) == 1 else []  # then it is the same run
     collective = next((record for record in mine if record["check"] == "C04"), None)
     if collective is None:
         return []
-    result, style = _summed_up(mine)
     if collective["signature"] == NOT_ASKED:
+        result, style = _summed_up(mine)
         return [Line(f"{'  NCCL was not measured':<{column}}   {result}", style)]
     measured = collective["measured"]
     size = measured.get("size_bytes")
     title = f"  NCCL all_gather {size // (1024 * 1024)} MiB, {measured['ranks']} ranks" if size else "  NCCL all_gather"
     value = f"{measured['busbw_gbs']:.3g} GB/s busbw{_rails(mine)}" if "busbw_gbs" in measured else "-"
+    lines = _result_line(title, value, mine, column, width)
+    if len(pairs) > 1:
+        reached = [record["measured"].get("busbw_gbs") for record in pairs]
+        value = " · ".join("-" if each is None else f"{each:.3g}" for each in reached)
+        lines += _result_line("  the same, per two nodes", f"{value} GB/s", pairs, column, width)
+    soaked = [record for record in records if record["check"] == "C08" and record["required"]]
+    if soaked:
+        minutes = min(record["measured"].get("seconds", 0) for record in soaked) / 60
+        lines += _result_line("  soak of collectives and matrices", f"{minutes:.0f} min", soaked, column, width)
+    return lines
+
+
+def _result_line(title: str, value: str, mine: Records, column: int, width: int) -> list[Line]:
+    """One line, or two where there is no room."""
+    result, style = _summed_up(mine)
     left = f"{title}   {value}"
     line = f"{left:<{column}}   {result}"
     if len(line) <= width and len(left) <= column:

@@ -18,6 +18,7 @@ if t.TYPE_CHECKING:
     from .limits import Bands
 
 CLAMP = "cx7-init-clamp"
+WEDGE = "usb-pd-wedge"
 
 # A remedy may name {nodes}, the two at the ends of the path.
 _Sentences = tuple[str, ...]
@@ -96,6 +97,14 @@ SIGNATURES: dict[str, Signature] = {
             ),
         ),
         Signature(
+            WEDGE,
+            "a power supply that is stuck",
+            (
+                "shut {nodes} down and unplug its power brick from the wall for 60 s; a reboot does not help",
+                "if unchanged: leave it unplugged for 5 minutes, then try another power brick on {nodes}",
+            ),
+        ),
+        Signature(
             "tcp",
             "TCP instead of RDMA",
             (
@@ -112,9 +121,9 @@ def remedies(name: str, nodes: str) -> list[str]:
     return SIGNATURES[name].for_nodes(nodes)
 
 
-def classify(bands: Bands, gbps: float, normal_latency: bool | None, topology: Topology) -> Signature | None:
-    """The known cause that leaves this bandwidth, in Gb/s; None when nobody has seen it."""
-    for name in bands.around(gbps):
+def classify(bands: Bands, value: float, normal_latency: bool | None, topology: Topology) -> Signature | None:
+    """The known cause that leaves this bandwidth, in the unit of the bands; None when nobody has seen it."""
+    for name in bands.around(value):
         signature = SIGNATURES[name]
         if signature.needs_normal_latency and normal_latency is not True:
             continue

@@ -68,6 +68,7 @@ _WORDS = {
     "common": "one cause behind all of them",
     "path": "the way between {cable}",
     "switch": "the switch {what}",
+    "pair": "NCCL between {what}",
 }
 
 

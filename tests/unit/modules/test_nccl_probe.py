@@ -47,6 +47,7 @@ def test_a_virtual_environment_is_named_by_its_python(exited: Callable[..., dict
     ("arguments", "says"),
     [
         ({"node": "spark9"}, "node 'spark9' is not in the plan: it has spark1, spark2, spark3"),
+        ({"soak_s": -1}, "soak_s must not be below 0, found -1"),
         ({"image": None}, "runtime is docker but all of the following are missing: image"),
         ({"runtime": "venv"}, "runtime is venv but all of the following are missing: python"),
     ],

@@ -13,6 +13,7 @@ from ..outcome import Outcome, failed, graded, passed, unknown
 from ..registry import check
 from ..signatures import remedies
 from ..views import RankView
+from .nccl_place import missing_verbs
 
 _NO_DEVICE = ("no_device", "plugin_failed")
 
@@ -41,8 +42,9 @@ def _again(rank: RankView) -> list[str]:
         "rank.log.void",
         "rank.log.folded",
     ),
-    parents=("N00", "N07", "N14", "P01"),
+    parents=("N00", "N07", "N14", "N17", "P01"),
     far_parents=("N00", "N09", "N14"),
+    gap_parents=("N15",),  # memory that cannot be registered ends NCCL before it has a channel
     active=True,
 )
 def transport(rank: RankView, limits: Limits) -> Outcome:
@@ -59,7 +61,8 @@ def transport(rank: RankView, limits: Limits) -> Outcome:
     if log["void"]:
         return unknown("the addresses changed under the run, so it measured nothing", remedy=_again(rank), **details)
     if "Socket" in log["networks"] or any(name.startswith("NET/Socket") for name in log["transports"]):
-        return failed("goes over TCP", cause="configuration", remedy=_off_tcp(rank), signature="tcp", **details)
+        said = f"goes over TCP{_why_not_rdma(rank)}"
+        return failed(said, cause="configuration", remedy=_off_tcp(rank), signature="tcp", **details)
     if log["folded"]:
         return unknown("equal lines of the log were folded into one", remedy=_again(rank), **details)
     if not log["transports"]:
@@ -76,6 +79,11 @@ def transport(rank: RankView, limits: Limits) -> Outcome:
     )
 
 
+def _why_not_rdma(rank: RankView) -> str:
+    missing = missing_verbs(rank) if rank.rank["inside"] else None
+    return f": {missing} where it runs" if missing else ""
+
+
 def _off_tcp(rank: RankView) -> list[str]:
     return remedies("tcp", rank.node)
 
@@ -84,7 +92,7 @@ def _no_channels(rank: RankView, log: NcclLogSummary, details: _Details) -> Outc
     found = [finding for finding in log["findings"] if finding["kind"] in _NO_DEVICE]
     if found:
         return failed(
-            "NCCL finds no RDMA device",
+            f"NCCL finds no RDMA device{_why_not_rdma(rank)}",
             cause="configuration",
             remedy=_off_tcp(rank),
             signature="no-rdma",
@@ -94,7 +102,7 @@ def _no_channels(rank: RankView, log: NcclLogSummary, details: _Details) -> Outc
     failure = rank.rank["failure"]
     said += [f"{failure['stage']}: {failure['message']}"] if failure else []
     reason = f" ({'; '.join(said)})" if said else ""
-    return unknown(f"the log names no channel{reason}", remedy=_again(rank), **details)
+    return unknown(f"the log names no channel{reason}{_why_not_rdma(rank)}", remedy=_again(rank), **details)
 
 
 @check(
@@ -109,7 +117,7 @@ def _no_channels(rank: RankView, log: NcclLogSummary, details: _Details) -> Outc
         "rank.tx_bytes",
         "rank.rx_bytes",
     ),
-    parents=("N00", "N14", "C02", "C05", "P01"),
+    parents=("N00", "N14", "N16", "C02", "C05", "P01"),
     limits={"share": AtLeast, "path_mtu": Equals},
     active=True,
 )

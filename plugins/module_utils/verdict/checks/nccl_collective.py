@@ -16,7 +16,7 @@ from ..spread import spread_of
 from ..views import CollectiveView
 
 _CUT = 1024  # an all_gather is cut to equal shares of whole 16 bytes, so it is a little smaller than asked for
-_MIB = 1024 * 1024
+MIB = 1024 * 1024
 _BLAMING = ("hardware", "configuration", "software")
 
 _Details = dict[str, t.Any]
@@ -26,7 +26,7 @@ _Details = dict[str, t.Any]
     "C04",
     scope="collective",
     needs=("ranks.runs", "ranks.harness"),
-    parents=("N00", "C02", "C03", "C05", "P01", "P02", "P03"),
+    parents=("N00", "N10", "C02", "C03", "C05", "P01", "P02", "P03", "P06"),
     limits={"size_bytes": Equals, "spread": AtMost},
     optional_limits={f"torch_{ranks}_ranks": AtLeast for ranks in (2, 3, 4)},
     active=True,
@@ -40,12 +40,12 @@ def bandwidth(collective: CollectiveView, limits: Limits) -> Outcome:
     if not collective.ranks:
         return passed("one node alone has no fabric")
     size, ranks = int(limits.get(Equals, "size_bytes").equals), len(collective.ranks)
-    runs = {rank["node"]: _judged(rank, size) for rank in collective.ranks}
+    runs = {rank["node"]: gathers(rank["runs"], size) for rank in collective.ranks}
     settings = collective.reading.profile["nccl"]
     details: _Details = {"measured": {"size_bytes": size, "ranks": ranks, "others": _other_sizes(collective, size)}}
     short = [f"{node} {len(found)}" for node, found in runs.items() if len(found) < settings["repeats"]]
     if short:
-        return unknown(f"fewer than {settings['repeats']} runs at {size // _MIB} MiB: {', '.join(short)}", **details)
+        return unknown(f"fewer than {settings['repeats']} runs at {size // MIB} MiB: {', '.join(short)}", **details)
     medians = {node: statistics.median(run["busbw_gbs"] for run in found) for node, found in runs.items()}
     slowest = min(medians, key=lambda node: medians[node])
     values = [run["busbw_gbs"] for run in runs[slowest]]
@@ -53,10 +53,11 @@ def bandwidth(collective: CollectiveView, limits: Limits) -> Outcome:
     return _grade(collective, limits, values, details)
 
 
-def _judged(rank: NcclMeasurement, size: int) -> list[NcclRun]:
+def gathers(runs: t.Sequence[NcclRun], size: int) -> list[NcclRun]:
+    """The runs of an all_gather of this size that count: a warm-up never does."""
     return [
         run
-        for run in rank["runs"]
+        for run in runs
         if run["collective"] == "all_gather" and not run["warmup"] and 0 <= size - run["size_bytes"] <= _CUT
     ]
 
@@ -65,9 +66,9 @@ def _other_sizes(collective: CollectiveView, judged: int) -> dict[str, float]:
     """The same for every other size of the profile: "1024 MiB" -> GB/s of the slowest rank."""
     found: dict[str, float] = {}
     for size in collective.reading.profile["nccl"]["sizes_bytes"]:
-        runs = [[run["busbw_gbs"] for run in _judged(rank, size)] for rank in collective.ranks]
+        runs = [[run["busbw_gbs"] for run in gathers(rank["runs"], size)] for rank in collective.ranks]
         if size != judged and all(runs):
-            found[f"{size // _MIB} MiB"] = min(map(statistics.median, runs))
+            found[f"{size // MIB} MiB"] = min(map(statistics.median, runs))
     return found
 
 
@@ -94,15 +95,15 @@ def _grade(collective: CollectiveView, limits: Limits, values: list[float], deta
 @check(
     "C05",
     scope="collective",
-    needs=("ranks.runs", "ranks.left_out"),
-    parents=("N00", "C02", "P01"),
+    needs=("ranks.runs", "ranks.pairs", "ranks.left_out"),
+    parents=("N00", "N15", "C02", "P01"),
     active=True,
 )
 def correct(collective: CollectiveView, limits: Limits) -> Outcome:
     """Every run of every rank ended, with the right data."""
     if not collective.ranks:
         return passed("one node alone has no fabric")
-    wrong = {rank["node"]: sum(run["wrong"] for run in rank["runs"]) for rank in collective.ranks}
+    wrong = {rank["node"]: sum(run["wrong"] for run in _all_runs(rank)) for rank in collective.ranks}
     measured = {"wrong": wrong, "runs": {rank["node"]: len(rank["runs"]) for rank in collective.ranks}}
     if any(wrong.values()):
         said = ", ".join(f"{count} elements on {node}" for node, count in wrong.items() if count)
@@ -122,6 +123,10 @@ def correct(collective: CollectiveView, limits: Limits) -> Outcome:
     if short:
         return unknown(f"some runs of {', '.join(short)} are missing", measured=measured)
     return passed("every element of every run", measured=measured)
+
+
+def _all_runs(rank: NcclMeasurement) -> list[NcclRun]:
+    return [*rank["runs"], *(run for pair in rank["pairs"] for run in pair["runs"])]
 
 
 def _expected(settings: NcclSettings, rank: NcclMeasurement) -> int:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import typing as t
 
 from ...probe.busy import says_busy
 from ..limits import AtLeast, Equals, Limits, MinVersion, OneOf
@@ -262,12 +263,8 @@ def nccl_settings(node: NodeView, limits: Limits) -> Outcome:
     leftovers froze a warm-up. A value that contradicts the plan fails, a key nobody planned is degraded.
     """
     planned = node.reading.plan["nccl_env"].get(node.node, {})
-    settings = [
-        (file["path"], key, value) for file in node.facts["nccl_files"] for key, value in file["settings"].items()
-    ]
-    wrong = [f"{key}={value} in {path}" for path, key, value in settings if _is_harmful(key, value, planned)]
-    known = {*planned, *limits.get(OneOf, "harmless").values, *_HARMFUL_SETTINGS, "NCCL_NET"}
-    foreign = [f"{key} in {path}" for path, key, _value in settings if key not in known]
+    files = [(file["path"], file["settings"]) for file in node.facts["nccl_files"]]
+    wrong, foreign = against_the_fabric(files, planned, limits.get(OneOf, "harmless").values)
     measured = {"files": [file["path"] for file in node.facts["nccl_files"]], "wrong": wrong, "foreign": foreign}
     if wrong:
         return failed(
@@ -285,6 +282,16 @@ def nccl_settings(node: NodeView, limits: Limits) -> Outcome:
             measured=measured,
         )
     return passed("nothing set against the fabric", measured=measured)
+
+
+def against_the_fabric(
+    sources: t.Iterable[tuple[str, t.Mapping[str, str]]], planned: dict[str, str], harmless: t.Iterable[str]
+) -> tuple[list[str], list[str]]:
+    """Settings that take NCCL off the fabric, and those that nobody planned, each with the place it stands in."""
+    settings = [(place, key, value) for place, found in sources for key, value in found.items()]
+    wrong = [f"{key}={value} in {place}" for place, key, value in settings if _is_harmful(key, value, planned)]
+    known = {*planned, *harmless, *_HARMFUL_SETTINGS, "NCCL_NET"}
+    return wrong, [f"{key} in {place}" for place, key, _value in settings if key not in known]
 
 
 def _is_harmful(key: str, value: str, planned: dict[str, str]) -> bool:

@@ -14,12 +14,13 @@ from ..registry import Scope
 from .half import CageView, HalfView, planned_cages
 from .node import ClusterView, NodeView
 from .number import NumberView, measured_numbers, number_views
-from .rank import OF_FABRIC, CollectiveView, RankView, collective_views, rank_views
-from .reading import Reading, judged_runs
+from .rank import OF_FABRIC, CollectiveView, RankPairView, RankView, collective_views, rank_pair_views, rank_views
+from .reading import OF_NCCL, Reading, judged_runs
 from .view import View
 from .way import DirectionView, PairView
 
 __all__ = [
+    "OF_NCCL",
     "CageView",
     "ClusterView",
     "CollectiveView",
@@ -28,6 +29,7 @@ __all__ = [
     "NodeView",
     "NumberView",
     "PairView",
+    "RankPairView",
     "RankView",
     "Reading",
     "View",
@@ -40,6 +42,7 @@ __all__ = [
 _SUBJECTS: dict[Scope, t.Callable[[Reading], t.Iterator[View]]] = {
     **OF_FABRIC,
     "rank": rank_views,
+    "rank_pair": rank_pair_views,
     "collective": collective_views,
     "number": number_views,
 }

@@ -39,11 +39,25 @@ class NodeView(View):
         """The facts of the planned halves."""
         return [self.reading.half_facts(self.node, half["netdev"]) for half in self.planned]
 
+    @property
+    def rank(self) -> NcclMeasurement:
+        rank = self.reading.rank(self.node)
+        if rank is None:
+            raise KeyError(self.node)
+        return rank
+
     def sources(self) -> dict[str, tuple[t.Any, t.Any]]:
-        return {"facts": (self.reading.facts.get(self.node), NodeFacts), "halves": (self.halves, list[HalfFacts])}
+        return {
+            "facts": (self.reading.facts.get(self.node), NodeFacts),
+            "halves": (self.halves, list[HalfFacts]),
+            "rank": (self.reading.rank(self.node), NcclMeasurement),
+        }
+
+    def absence(self, source: str) -> str:
+        return absent_rank(self.reading, [self.node]) if source == "rank" else super().absence(source)
 
     def related(self, scope: Scope) -> list[str]:
-        return [self.key] if scope == "node" else []
+        return [self.key] if scope in ("node", "rank") else []
 
 
 @dataclass(frozen=True)

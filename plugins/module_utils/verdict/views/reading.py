@@ -14,6 +14,9 @@ from ...contracts import Discovery, HalfFacts, NcclMeasurement, NodeFacts, Plan,
 from ..baseline import Marks, Numbers
 from .loose import dicts, first, get
 
+_NO_RUNTIME = "NCCL was not measured: no image or virtual environment that will serve was named"
+OF_NCCL = ("rank", "ranks")  # sources that are there only when NCCL was to be measured
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -29,12 +32,22 @@ class Reading:
     baseline: Numbers = field(default_factory=dict)  # what earlier runs kept
     carriers: Marks = field(default_factory=dict)
     changed: t.Collection[str] = ()  # nodes whose links this very run has changed
+    soak_s: int = 0  # how long collectives were to be kept up (C08); 0: they were not
 
     @property
     def required(self) -> list[str]:
         """The checks that refuse."""
         with_nccl = [] if self.nccl is None else self.profile.get("required_with_nccl", [])
-        return [*self.profile["required"], *with_nccl]
+        with_soak = self.profile.get("required_with_soak", []) if self.soak_s else []
+        return [*self.profile["required"], *with_nccl, *with_soak]
+
+    def why_not_asked(self, source: str, path: t.Sequence[str]) -> str | None:
+        """Why nobody wanted to know this; None when somebody did."""
+        if source not in OF_NCCL:
+            return None
+        if [*path] == ["soak"]:
+            return None if self.soak_s else "no soak was asked for"
+        return _NO_RUNTIME if self.nccl is None else None
 
     def half_facts(self, node: str, netdev: str) -> HalfFacts | None:
         halves = get(self.facts.get(node), "halves")
@@ -60,7 +73,7 @@ class Reading:
 
     def why_no_rank(self, node: str) -> str | None:
         if self.nccl is None:
-            return "NCCL was not measured: no image or virtual environment that will serve was named"
+            return _NO_RUNTIME
         measurement: t.Any = self.nccl.get(node)
         if not isinstance(measurement, dict):
             return f"{node} sent no NCCL measurement"

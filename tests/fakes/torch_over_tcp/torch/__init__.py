@@ -1,7 +1,8 @@
 """As much of torch as nccl_bench.py uses: tensors are lists, ranks are processes that talk through their store.
 
 FAKE_TORCH names a JSON file that says how this rank behaves: {"hang": STAGE}, {"crash": STAGE}, {"raise": STAGE},
-{"corrupt": COLLECTIVE}, {"gpu": false}, {"library": PATH} to map, {"log": PATH} to write as NCCL's log.
+{"corrupt": COLLECTIVE}, {"gpu": false}, {"library": PATH} to map, {"log": PATH} to write as NCCL's log, {"pair_log":
+PATH} to write behind it when two ranks meet by themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from types import SimpleNamespace
 __version__ = "2.11.0+fake"
 BEHAVIOUR = json.loads(Path(os.environ["FAKE_TORCH"]).read_text())
 
-int32, int64, float32 = "int32", "int64", "float32"
+int32, int64, float32, bfloat16 = "int32", "int64", "float32", "bfloat16"
 
 
 def misbehave(stage: str) -> None:
@@ -78,6 +79,16 @@ class Tensor:
 
 def empty(elements: int, dtype: str, device: str) -> Tensor:
     return Tensor([float("nan")] * elements)
+
+
+def rand(shape: tuple[int, int], dtype: str, device: str) -> Tensor:
+    return Tensor([0.5])
+
+
+def mm(left: Tensor, right: Tensor, out: Tensor) -> None:
+    misbehave("gpu_load")
+    time.sleep(0.001)
+    out.fill_(left.item() * right.item())
 
 
 def arange(elements: int, dtype: str, device: str) -> Tensor:

@@ -22,6 +22,7 @@ FAKES = REPOSITORY / "tests/fakes"
 LOGS = REPOSITORY / "tests/fixtures/nccl"
 NODES = ("spark1", "spark2", "spark3")
 IMAGE_ID = "sha256:9834876dcfb0"
+GPU = 'case "$1" in *clocks.sm*) echo "2411, 57.25, 97, P0";; esac'  # healthy under load (spark-facts 5), no process
 
 
 class Ranks(NodeProcesses):
@@ -36,13 +37,13 @@ class Ranks(NodeProcesses):
             for part in ("bin", "proc", "tmp", "dev/infiniband"):
                 (folder / node / part).mkdir(parents=True)
             self.memory(node, 1 << 20)
-            self.command(node, "nvidia-smi", "exit 0")
+            self.command(node, "nvidia-smi", GPU)
             python = f"{os.path.realpath(sys.executable)} -S"
             fakes = f"PYTHONPATH={FAKES / 'torch_over_tcp'} FAKE_TORCH={folder / node / 'behaviour.json'}"
             self.command(node, "python", f'{fakes} exec {python} "$@"')
             here = folder / node
             self.command(node, "docker", f'exec {python} {FAKES / "docker.py"} {here} {here / "bin/python"} "$@"')
-            (here / "images").write_text(f"vllm:1 {IMAGE_ID}\n")
+            (here / "images").write_text(f"vllm:1 {IMAGE_ID} NCCL_CROSS_NIC=1\n")
             self.behave(node)
 
     def command(self, node: str, name: str, script: str) -> None:
@@ -63,13 +64,15 @@ class Ranks(NodeProcesses):
         profile = t.cast("t.Any", self.profile | {"nccl": self.nccl})
         return dict(measure(host, node, self.plan, profile, where, _free_port()))
 
-    def start(self, *nodes: str, runtime: str = "venv", environment: dict[str, str] | None = None) -> None:
+    def start(
+        self, *nodes: str, runtime: str = "venv", environment: dict[str, str] | None = None, soak_s: int = 0
+    ) -> None:
         (self.folder / "plan.json").write_text(json.dumps(self.plan))
         (self.folder / "profile.json").write_text(json.dumps(self.profile | {"nccl": self.nccl}))
         port = str(_free_port())
         for node in nodes or NODES:
             self.processes[node] = subprocess.Popen(
-                [sys.executable, str(HERE / "run_nccl.py"), str(self.folder), node, runtime, port],
+                [sys.executable, str(HERE / "run_nccl.py"), str(self.folder), node, runtime, port, str(soak_s)],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

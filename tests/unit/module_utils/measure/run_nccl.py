@@ -1,4 +1,4 @@
-"""Run the rank of one node in a process of its own: run_nccl.py FOLDER NODE RUNTIME PORT."""
+"""Run the rank of one node in a process of its own: run_nccl.py FOLDER NODE RUNTIME PORT SOAK_S."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ folder, node, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[4])
 runtime = Docker("vllm:1") if sys.argv[3] == "docker" else Venv(str(folder / node / "bin/python"))
 plan, profile = (json.loads((folder / f"{name}.json").read_text()) for name in ("plan", "profile"))
 host = Host(folder / node, path=f"{folder / node / 'bin'}:/usr/bin:/bin")
-print(json.dumps(measure(host, node, plan, profile, runtime, port)))
+print(json.dumps(measure(host, node, plan, profile, runtime, port, int(sys.argv[5]))))

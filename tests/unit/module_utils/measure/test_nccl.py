@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import copy
 import json
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -147,6 +149,150 @@ def test_sizes_that_one_rank_cannot_afford_are_left_out_on_all(ranks: Ranks) -> 
     assert [result["left_out"] for result in results.values()] == [[1 << 45]] * 3
     assert {run["size_bytes"] for run in results["spark1"]["runs"]} == {4080, 4096}
     assert failures(results) == {}
+
+
+# --- the GPU under load ---
+
+
+def test_the_clock_is_sampled_while_the_gpu_multiplies(ranks: Ranks) -> None:
+    ranks.nccl["gpu_load_s"] = 4
+    results = ranks.run()
+    assert failures(results) == {}
+    for result in results.values():
+        load = result["gpu_load"]
+        assert (load["clock_mhz"], load["power_w"], load["utilisation"], load["problem"]) == (2411, 57.25, 97, None)
+        assert 2 <= load["samples"] <= 5
+        assert 4 <= load["seconds"] < 8
+
+
+@pytest.mark.parametrize(
+    ("smi", "known", "says"),
+    [
+        # GB10 answers so for what it does not provide (health-checks 3.7).
+        pytest.param("echo '2411, [N/A], 97, P0'", (2411, None, 97), None, id="no power"),
+        pytest.param("echo '[N/A], [Unknown Error], , '", (None, None, None), None, id="nothing is provided"),
+        pytest.param("echo 'Unable to determine the device handle'", (None,) * 3, "no single row", id="no row"),
+        pytest.param("echo '1, 2, 3, P0'; echo '1, 2, 3, P0'", (None,) * 3, "no single row", id="two GPUs"),
+        pytest.param("echo 'driver is gone' >&2; exit 9", (None,) * 3, "ended with 9: 'driver is gone'", id="fails"),
+    ],
+)
+def test_what_nvidia_smi_does_not_say_is_not_known(ranks: Ranks, smi: str, known: tuple, says: str | None) -> None:
+    ranks.nccl["gpu_load_s"] = 2
+    ranks.profile["rendezvous_s"] = 1
+    ranks.command("spark1", "nvidia-smi", f'case "$1" in *clocks.sm*) {smi};; esac')
+    load = ranks.here("spark1")["gpu_load"]
+    assert (load["clock_mhz"], load["power_w"], load["utilisation"]) == known
+    assert says is None if load["problem"] is None else says is not None and says in load["problem"]
+    assert (load["samples"] > 0) == (says is None)
+
+
+def test_without_memory_to_spare_the_gpu_is_not_loaded(ranks: Ranks) -> None:
+    """The fake torch runs here, so the memory that counts inside is this machine's."""
+    ranks.nccl["gpu_load_s"] = 2
+    ranks.profile |= {"rendezvous_s": 1, "thresholds": {"N09": {"available_gib": {"min": 1 << 12}}}}
+    ranks.memory("spark1", 1 << 34)
+    load = ranks.here("spark1")["gpu_load"]
+    assert (load["seconds"], load["samples"], load["clock_mhz"]) == (0, 0, None)
+    assert "of memory to spare, 288 are wanted" in load["problem"]
+
+
+def test_without_the_setting_the_gpu_is_left_alone(ranks: Ranks) -> None:
+    ranks.profile["rendezvous_s"] = 1
+    assert ranks.here("spark1")["gpu_load"] is None
+
+
+# --- pairs ---
+
+
+def test_every_two_ranks_also_run_by_themselves(ranks: Ranks) -> None:
+    ranks.nccl["pair_sizes_bytes"] = [4096]
+    ranks.behave("spark1", log=str(LOGS / "triangle-rank0.log"), pair_log=str(LOGS / "socket-rank0.log"))
+    results = ranks.run()
+    assert failures(results) == {}
+    for node, result in results.items():
+        assert fits(result, NcclMeasurement)
+        assert {pair["peer"] for pair in result["pairs"]} == {*NODES} - {node}
+        for pair in result["pairs"]:
+            taken = [(run["collective"], run["size_bytes"], run["warmup"], run["wrong"]) for run in pair["runs"]]
+            assert taken == [("all_gather", 4096, warmup, 0) for warmup in (True, False, False)]
+            assert all(run["busbw_gbs"] == pytest.approx(run["algbw_gbs"] / 2) for run in pair["runs"])
+    # What the pairs did is no part of where the data of all ranks went.
+    log = results["spark1"]["log"]
+    assert (log["transports"], log["networks"]) == ({"NET/IB": 8}, ["IB"])
+    assert {name for name, count in results["spark1"]["pair_transports"].items() if count > 0} == {"NET/Socket"}
+    assert results["spark2"]["pair_transports"] == {}
+    assert "no_device" in {finding["kind"] for finding in log["findings"]}
+    assert ranks.leftovers() == []
+
+
+def test_wrong_data_of_a_pair_is_counted_there(ranks: Ranks) -> None:
+    ranks.nccl["pair_sizes_bytes"] = [4096]
+    ranks.behave("spark2", corrupt="pairs")
+    results = ranks.run()
+    wrong = {(node, pair["peer"]) for node, r in results.items() for pair in r["pairs"] if pair["runs"][1]["wrong"]}
+    assert wrong == {("spark2", "spark1"), ("spark2", "spark3")}
+
+
+def test_a_pair_that_hangs_keeps_what_all_ranks_did(ranks: Ranks) -> None:
+    ranks.nccl |= {"pair_sizes_bytes": [4096], "timeout_s": 25}
+    ranks.behave("spark3", hang="pairs")
+    results = ranks.run()
+    assert failures(results) == dict.fromkeys(NODES, ("pairs", "environment"))
+    assert [len(result["runs"]) for result in results.values()] == [6, 6, 6]
+
+
+def test_bytes_of_the_pairs_are_not_counted(ranks: Ranks) -> None:
+    ranks.nccl["pair_sizes_bytes"] = [4096]
+    counter = counted(ranks, "spark1", "port_xmit_data")
+    # 250 words before the rank starts and its pairs, many more once what all ranks did has been counted.
+    python = (ranks.folder / "spark1/bin/python").read_text().splitlines()[1]
+    follow = f"""(until [ -e "$(dirname "$1")/counted.seen" ]; do sleep 0.1; done; echo 999999 > {counter}) &"""
+    ranks.command("spark1", "python", f"echo 1250 > {counter}\n{follow}\n{python}")
+    assert ranks.run()["spark1"]["tx_bytes"] == {"rocep1s0f0": 1000}
+
+
+# --- what it finds where it runs ---
+
+
+def test_limits_devices_and_settings_are_those_inside(ranks: Ranks) -> None:
+    ranks.profile["rendezvous_s"] = 1
+    result = ranks.here("spark1", "docker")
+    assert result["inside"]["environment"] == {"NCCL_CROSS_NIC": "1"}
+    soft, _hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    assert result["inside"]["memlock_kib"] == (-1 if soft == resource.RLIM_INFINITY else soft // 1024)
+    assert isinstance(result["inside"]["verbs_library"], bool)
+
+
+# --- a soak ---
+
+
+def test_a_soak_keeps_on_for_its_time_and_counts_errors(ranks: Ranks) -> None:
+    counter = counted(ranks, "spark1", "../hw_counters/out_of_sequence")
+    python = (ranks.folder / "spark1/bin/python").read_text().splitlines()[1]
+    follow = f"""(until [ -e "$(dirname "$1")/soak_begins.seen" ]; do sleep 0.1; done; echo 1007 > {counter}) &"""
+    ranks.command("spark1", "python", f"{follow}\n{python}")
+    results = ranks.run(soak_s=6)
+    assert failures(results) == {}
+    for node, result in results.items():
+        soak = result["soak"]
+        assert fits(result, NcclMeasurement)
+        assert 6 <= soak["seconds"] < 20
+        assert (soak["wrong"], soak["problem"]) == (0, None)
+        assert soak["rounds"] > 1
+        assert {(sample["utilisation"], sample["power_w"]) for sample in soak["samples"]} == {(97, 57.25)}
+        assert soak["counter_deltas"] == ({"rocep1s0f0": {"out_of_sequence": 7}} if node == "spark1" else {})
+    assert ranks.leftovers() == []
+
+
+def counted(ranks: Ranks, node: str, name: str) -> Path:
+    """A counter of a device of mlx5, at 1000."""
+    device = ranks.folder / node / "sys/class/infiniband/rocep1s0f0"
+    path = (device / "ports/1/counters" / name).resolve()
+    for folder in (path.parent, device / "ports/1/counters", device / "device"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (device / "device/driver").symlink_to("../../../../bus/pci/drivers/mlx5_core")
+    path.write_text("1000\n")
+    return path
 
 
 # --- what breaks ---
@@ -360,9 +506,16 @@ def test_a_virtual_environment_that_is_not_there(ranks: Ranks) -> None:
     assert why_not(ranks, Venv("/opt/vllm/bin/python")) == "there is no /opt/vllm/bin/python"
 
 
-def test_one_node_alone_has_nothing_to_measure(ranks: Ranks) -> None:
+def test_one_node_alone_has_only_its_gpu_to_measure(ranks: Ranks) -> None:
     ranks.plan = builders.plan("single")
     assert why_not(ranks) == "one node alone has no fabric to measure"
+    ranks.nccl["gpu_load_s"] = 3
+    result = ranks.here("spark1")
+    assert (result["skipped"], result["failure"], result["world_size"]) == (None, None, 1)
+    assert result["gpu_load"]["clock_mhz"] == 2411
+    assert result["inside"] is not None
+    assert (result["runs"], result["pairs"]) == ([], [])
+    assert fits(result, NcclMeasurement)
 
 
 def test_a_profile_without_nccl_measures_none(ranks: Ranks) -> None:
@@ -382,6 +535,10 @@ def test_a_profile_without_nccl_measures_none(ranks: Ranks) -> None:
         ({"warmup": -1}, "at least one size"),
         ({"warmup": 0}, None),
         ({"timeout_s": True}, "does not have the form"),
+        ({"gpu_load_s": 0}, "nothing in it below 1"),
+        ({"gpu_load_s": "10"}, "does not have the form"),
+        ({"pair_sizes_bytes": [0]}, "nothing in it below 1"),
+        ({"pair_sizes_bytes": []}, None),
     ],
 )
 def test_settings_that_measure_nothing_are_refused(ranks: Ranks, settings: dict, says: str | None) -> None:
@@ -398,7 +555,8 @@ def test_the_shipped_profile_says_how(ranks: Ranks) -> None:
 # --- the program ---
 
 
-def test_the_program_is_found_in_the_zip_file_of_a_module(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", nccl.PROGRAMS)
+def test_the_program_is_found_in_the_zip_file_of_a_module(tmp_path: Path, name: str) -> None:
     archive = tmp_path / "module.zip"
     package = "ansible_collections/gb10/cluster/plugins/module_utils"
     source = REPOSITORY / "plugins/module_utils"
@@ -410,17 +568,19 @@ def test_the_program_is_found_in_the_zip_file_of_a_module(tmp_path: Path) -> Non
             file.write(path, f"{package}/{path.relative_to(source)}")
     script = f"import sys; sys.path.insert(0, {str(archive)!r})\nfrom {package.replace('/', '.')}.measure import nccl\n"
     out = subprocess.run(
-        [sys.executable, "-I", "-c", script + "sys.stdout.write(nccl.program())"],
+        [sys.executable, "-I", "-c", script + "sys.stdout.write(nccl.program(sys.argv[1]))", name],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert out.stdout == (source / "measure/nccl_bench.py").read_text()
+    assert out.stdout == (source / "measure" / name).read_text()
 
 
-def test_the_program_needs_nothing_of_the_collection() -> None:
-    text = nccl.program()
+@pytest.mark.parametrize("name", nccl.PROGRAMS)
+def test_the_program_needs_nothing_of_the_collection(name: str) -> None:
+    text = nccl.program(name)
     assert text.startswith("# Copyright")
     assert "ansible" not in text.split('"""', 2)[2]
     assert "from ." not in text
+    assert not re.search(r"^(import|from) nccl_", text, re.MULTILINE)  # found only once it has said where
     ast.parse(text, feature_version=(3, 10))

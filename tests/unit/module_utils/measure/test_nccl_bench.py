@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
+import types
+import typing as t
 from pathlib import Path
 
 import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils.measure import nccl_bench as bench
+from ansible_collections.gb10.cluster.plugins.module_utils.measure import nccl_collectives as work
+from ansible_collections.gb10.cluster.plugins.module_utils.measure import nccl_place as place
 
 GIB = 1 << 30
 
@@ -26,7 +31,7 @@ GIB = 1 << 30
     ],
 )
 def test_a_gather_is_cut_as_nccl_tests_cuts_it(size: int, ranks: int, total: int) -> None:
-    assert bench.share_elements(size, ranks) * ranks * bench.FLOAT_BYTES == total
+    assert work.share_elements(size, ranks) * ranks * work.FLOAT_BYTES == total
 
 
 @pytest.mark.parametrize(
@@ -44,12 +49,12 @@ def test_a_gather_is_cut_as_nccl_tests_cuts_it(size: int, ranks: int, total: int
 def test_bandwidths_are_those_of_nccl_tests(
     collective: str, size: int, seconds: float, ranks: int, algbw: float, busbw: float
 ) -> None:
-    assert bench.bandwidths(collective, size, seconds, ranks) == pytest.approx((algbw, busbw), rel=1e-4)
+    assert work.bandwidths(collective, size, seconds, ranks) == pytest.approx((algbw, busbw), rel=1e-4)
 
 
 @pytest.mark.parametrize("ranks", range(2, 9))
 def test_every_expected_value_is_exact_in_a_float(ranks: int) -> None:
-    largest = (bench.PERIOD - 1) * ranks * (ranks + 1) // 2 + ranks * (ranks - 1) // 2
+    largest = (work.PERIOD - 1) * ranks * (ranks + 1) // 2 + ranks * (ranks - 1) // 2
     assert largest < 1 << 24
 
 
@@ -59,6 +64,64 @@ def test_every_expected_value_is_exact_in_a_float(ranks: int) -> None:
 )
 def test_memory_that_is_not_named_is_none(text: str, available: int) -> None:
     assert bench.available_bytes(text) == available
+
+
+@pytest.mark.parametrize("ranks", range(2, 8))
+def test_every_two_ranks_meet_once_and_no_rank_is_in_two_pairs_at_once(ranks: int) -> None:
+    rounds = work.rounds_of_pairs(ranks)
+    assert sorted(pair for pairs in rounds for pair in pairs) == list(itertools.combinations(range(ranks), 2))
+    for pairs in rounds:
+        assert len({rank for pair in pairs for rank in pair}) == 2 * len(pairs)
+    assert len(rounds) == ranks - 1 + ranks % 2
+
+
+# --- a soak ---
+
+
+class Note:
+    """A report."""
+
+    def __init__(self) -> None:
+        self.soak: dict[str, t.Any] = {}
+        self.stages: list[str] = []
+
+    def put(self, soak: dict[str, t.Any]) -> None:
+        self.soak = soak
+
+    def hold(self, stage: str) -> None:
+        self.stages.append(stage)
+
+
+@pytest.mark.parametrize(
+    ("reserve", "says"),
+    [(0, "another rank has too little memory for it"), (1 << 60, "of memory to spare, 288 are wanted")],
+)
+def test_a_soak_that_one_rank_cannot_afford_is_done_by_none(reserve: int, says: str) -> None:
+    note = Note()
+    nobody = types.SimpleNamespace(least=lambda number: 0)  # some rank said no
+    bench.soak(None, work, {"reserve_bytes": reserve, "soak_s": 60}, t.cast("t.Any", note), nobody, 4096)
+    assert says in note.soak["problem"]
+    assert (note.soak["rounds"], note.stages) == (0, [])
+
+
+# --- what it finds where it runs ---
+
+
+def test_of_a_file_of_settings_those_of_nccl_are_told() -> None:
+    text = "NCCL_IB_DISABLE=1\n # NCCL_NET=Socket\nHF_TOKEN=secret\n NCCL_NET = IB # by hand\nNCCL_DEBUG\n\n"
+    assert place.settings(text) == {"NCCL_IB_DISABLE": "1", "NCCL_NET": "IB"}
+
+
+def test_files_are_those_that_nccl_reads(tmp_path: Path) -> None:
+    named, home = tmp_path / "named.conf", tmp_path / ".nccl.conf"
+    named.write_text("NCCL_NET=Socket\n")
+    home.write_text("NCCL_IB_GID_INDEX=3\n")
+    found = place.nccl_files({"NCCL_CONF_FILE": str(named), "HOME": str(tmp_path)})
+    assert found[:2] == [
+        {"path": str(named), "settings": {"NCCL_NET": "Socket"}},
+        {"path": str(home), "settings": {"NCCL_IB_GID_INDEX": "3"}},
+    ]
+    assert place.nccl_files({"NCCL_CONF_FILE": str(tmp_path / "gone"), "HOME": "/nowhere"}) == found[2:]
 
 
 # --- the library ---
@@ -75,7 +138,7 @@ MAPS = """\
 
 
 def test_each_mapped_library_is_named_once() -> None:
-    assert bench.mapped(MAPS, "libnccl.so") == [
+    assert place.mapped(MAPS, "libnccl.so") == [
         "/opt/a b/nvidia/nccl/lib/libnccl.so.2",
         "/usr/lib/aarch64-linux-gnu/libnccl.so.2.28.9",
     ]
@@ -126,19 +189,19 @@ PROPERTY = note(b"GNU\0", 5, b"\x02\0\0\xc0" + b"\0" * 12, align=8)
 def test_the_build_id_is_read_from_the_notes(tmp_path: Path, content: bytes, found: str | None) -> None:
     path = tmp_path / "libnccl.so.2"
     path.write_bytes(content)
-    assert bench.build_id(str(path)) == found
+    assert place.build_id(str(path)) == found
 
 
 def test_a_missing_file_has_no_build_id(tmp_path: Path) -> None:
-    assert bench.build_id(str(tmp_path / "gone")) is None
+    assert place.build_id(str(tmp_path / "gone")) is None
 
 
 def test_the_build_id_of_a_library_of_this_machine() -> None:
-    libraries = bench.mapped(Path("/proc/self/maps").read_text(), "libc.so")
+    libraries = place.mapped(Path("/proc/self/maps").read_text(), "libc.so")
     data = Path(libraries[0]).read_bytes()
     match = re.search(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", data, re.DOTALL)
     assert match is not None
-    assert bench.build_id(libraries[0]) == match[1].hex()
+    assert place.build_id(libraries[0]) == match[1].hex()
 
 
 def test_what_is_mapped_is_described(tmp_path: Path) -> None:
@@ -146,7 +209,7 @@ def test_what_is_mapped_is_described(tmp_path: Path) -> None:
     path.write_bytes(elf((4, BUILD_ID, 4)) + b"\0NCCL_IB_SUBNET_AWARE_ROUTING\0")
     other = tmp_path / "libnccl.so.2.28.9"
     maps = "".join(f"7f10-7f20 r-xp 0 08:01 77 {each}\n" for each in (path, other))
-    assert bench.library(maps, (2, 30, 7)) == {
+    assert place.library(maps, (2, 30, 7)) == {
         "version": None,  # no code in it that could be asked
         "headers": "2.30.7",
         "path": str(path),
@@ -160,11 +223,11 @@ def test_what_is_mapped_is_described(tmp_path: Path) -> None:
 def test_a_library_without_the_setting_cannot_route_a_triangle(tmp_path: Path) -> None:
     path = tmp_path / "libnccl.so.2"
     path.write_bytes(elf((4, BUILD_ID, 4)))
-    assert bench.library(f"7f10-7f20 r-xp 0 08:01 77 {path}\n", 22809)["subnet_aware_routing"] is False
+    assert place.library(f"7f10-7f20 r-xp 0 08:01 77 {path}\n", 22809)["subnet_aware_routing"] is False
 
 
 def test_nothing_mapped_is_nothing_known() -> None:
-    assert bench.library("", 22809) == {
+    assert place.library("", 22809) == {
         "version": None,
         "headers": None,
         "path": None,
@@ -176,6 +239,6 @@ def test_nothing_mapped_is_nothing_known() -> None:
 
 
 def test_a_library_that_is_gone_keeps_its_path(tmp_path: Path) -> None:
-    gone = bench.library(f"7f10-7f20 r-xp 0 08:01 77 {tmp_path}/libnccl.so.2 (deleted)\n", (2, 30, 7))
+    gone = place.library(f"7f10-7f20 r-xp 0 08:01 77 {tmp_path}/libnccl.so.2 (deleted)\n", (2, 30, 7))
     assert gone["path"] == f"{tmp_path}/libnccl.so.2"
     assert (gone["build_id"], gone["size_bytes"], gone["subnet_aware_routing"]) == (None, None, None)

@@ -19,6 +19,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.probe.system import (
     parse_assignments,
     parse_dgx_release,
     parse_gpu_processes,
+    parse_gpu_sample,
     parse_gpus,
     parse_meminfo,
     parse_memlock_kib,
@@ -129,6 +130,27 @@ def test_how_torn_an_update_is(text: str, torn: int) -> None:
 def test_what_is_no_score(text: str) -> None:
     with pytest.raises(ProbeError, match="printed no score"):
         parse_torn_percent(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        pytest.param("2522, 15.57, 50, P0\n", (2522, 15.57, 50, "P0"), id="GB10, as health-checks 8 has its clocks"),
+        pytest.param("1980, 691.42, 100, P0\n", (1980, 691.42, 100, "P0"), id="H100"),
+        pytest.param("[N/A], [Not Supported], N/A, [N/A]\n", (None,) * 4, id="nothing is provided"),
+        pytest.param("[Unknown Error], -1, nan, \n", (None,) * 4, id="no numbers"),
+    ],
+)
+def test_a_sample_of_the_gpu(text: str, values: tuple) -> None:
+    assert tuple(parse_gpu_sample(text).values()) == values
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2522, 15.57, 50\n", "1, 2, 3, P0\n1, 2, 3, P0\n", "NVIDIA-SMI has failed because\n"]
+)
+def test_what_is_no_sample_of_one_gpu_is_refused(text: str) -> None:
+    with pytest.raises(ProbeError, match="no single row"):
+        parse_gpu_sample(text)
 
 
 def test_packages() -> None:

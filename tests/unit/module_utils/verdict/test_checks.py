@@ -860,7 +860,7 @@ def test_check(case):
 @pytest.mark.parametrize("name", [GB10, LAB])
 @pytest.mark.parametrize("topology", ["single", "direct", "triangle", "switch"])
 def test_everything_passes_on_a_healthy_cluster(topology, name):
-    reading = builders.healthy_reading(builders.plan(topology), name)
+    reading = builders.soaked(builders.healthy_reading(builders.plan(topology), name))
     for check_id, limits in parsed_limits(reading.profile).items():
         for view in views(CHECKS[check_id].scope, reading):
             outcome = evaluate(CHECKS[check_id], view, limits)
@@ -870,7 +870,7 @@ def test_everything_passes_on_a_healthy_cluster(topology, name):
 def test_the_table_asks_every_check_whether_it_can_refuse_and_stay_unknown():
     for entry in catalogue():
         if {need.partition(".")[0] for need in entry.needs} & {"rank", "ranks", "numbers", "ends"}:
-            continue  # asked in test_nccl_checks.py, test_regression.py and test_flaps.py
+            continue  # asked in test_nccl_checks.py, test_nccl_load_checks.py, test_regression.py and test_flaps.py
         wants = {case.want for case in CASES if case.check == entry.id}
         # A busy node is not bad, and what a plug says is for the record (health-checks N09, L12).
         assert entry.id in ("N09", "L12") or wants & {"fail", "degraded"}, entry.id

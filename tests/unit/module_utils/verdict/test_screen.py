@@ -49,6 +49,7 @@ def test_admit():
           spark3 p0 b - p1 b spark1     111.9     111.9       1.6         0   pass
           both halves at once, per link   195.8 · 195.8 · 195.8               pass
           NCCL all_gather 64 MiB, 3 ranks   5.8 GB/s busbw, IB on 4 rails     pass
+          the same, per two nodes   9.4 · 9.4 · 9.4 GB/s                      pass
 
         ADMIT  spark1 spark2 spark3
         evidence evidence/run.json
@@ -92,13 +93,45 @@ def test_nccl_that_is_slow_accuses_nobody():
     for rank in reading.nccl.values():
         for run in rank["runs"]:
             run["busbw_gbs"] = 3.25
-    assert of_nccl(reading) == ["  NCCL all_gather 64 MiB, 3 ranks   3.25 GB/s busbw, IB on 4 rails    fail  C04"]
+    assert of_nccl(reading) == [
+        "  NCCL all_gather 64 MiB, 3 ranks   3.25 GB/s busbw, IB on 4 rails    fail  C04",
+        "  the same, per two nodes   9.4 · 9.4 · 9.4 GB/s                      pass",
+    ]
     assert screen(reading).partition("REFUSE\n")[2] == drawn("""
           because     C04: 3.25 GB/s, expected at least 5.2
           do next     measure again, with nothing else running on any node
           can serve   spark1+spark2, spark1+spark3, spark2+spark3, or each node alone; nothing was started
         evidence evidence/run.json
         """)
+
+
+def test_a_slow_pair_of_nodes():
+    reading = builders.healthy_reading(builders.plan())
+    for node, peer in (("spark1", "spark2"), ("spark2", "spark1")):
+        for pair in reading.nccl[node]["pairs"]:
+            for run in pair["runs"]:
+                run["busbw_gbs"] = 3.0 if pair["peer"] == peer else run["busbw_gbs"]
+    assert of_nccl(reading)[1] == "  the same, per two nodes   3 · 9.4 · 9.4 GB/s                        fail  P06"
+    assert screen(reading).partition("REFUSE\n")[2] == drawn("""
+          because     P06 spark1+spark2: 3 GB/s, expected at least 8.3
+          suspect     NCCL between spark1+spark2
+          cleared     spark1, spark2, spark3 and the cables spark1:p0-spark2:p1, spark2:p0-spark3:p1,
+                      spark3:p0-spark1:p1
+          do next     measure again, with nothing else running on spark1 and spark2
+          can serve   spark1+spark3, spark2+spark3, or each node alone; nothing was started
+        evidence evidence/run.json
+        """)
+
+
+def test_two_nodes_are_one_pair_and_one_line():
+    assert len(of_nccl(builders.healthy_reading(builders.plan("direct")))) == 1
+
+
+def test_a_soak_has_a_line_where_it_was_asked_for():
+    reading = builders.soaked(builders.healthy_reading(builders.plan()))
+    assert of_nccl(reading)[2] == "  soak of collectives and matrices   10 min                           pass"
+    reading.nccl["spark2"]["soak"] = None
+    assert of_nccl(reading)[2] == "  soak of collectives and matrices   0 min                            unknown  C08"
 
 
 def test_nccl_over_tcp_accuses_its_node_and_no_cable():
@@ -131,6 +164,8 @@ def test_nccl_on_a_narrow_terminal():
     assert of_nccl(builders.healthy_reading(builders.plan()), 60) == [
         f"{'  NCCL all_gather 64 MiB, 3 ranks':<47}   pass",
         "    5.8 GB/s busbw, IB on 4 rails",
+        f"{'  the same, per two nodes':<47}   pass",
+        "    9.4 · 9.4 · 9.4 GB/s",
     ]
 
 
