@@ -155,6 +155,9 @@ class CallbackModule(DefaultCallback):
         self._handle_warnings_and_exception(result)
         if result.task.action in C._ACTION_ALL_INCLUDES:
             return
+        if result.task.action in C._ACTION_DEBUG:
+            self._say(result.result.get("msg"))
+            return
         self._step.answered += 1
         if result.result.get("changed"):
             self._step.changed.append(result.host.get_name())
@@ -178,6 +181,12 @@ class CallbackModule(DefaultCallback):
             return
         self._clear()
         self._sentence("UNREACHABLE", result, C.COLOR_UNREACHABLE)
+
+    def _say(self, message: t.Any) -> None:
+        """What a playbook says to its reader: a text, or lines."""
+        self._clear()
+        for line in message if isinstance(message, list) else [message]:
+            self._display.display(str(line))
 
     def _sentence(self, word: str, result: t.Any, color: str) -> None:
         name = result.task.get_name().rpartition(" : ")[2].strip()

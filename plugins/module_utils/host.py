@@ -161,6 +161,18 @@ class Host:
         """The text of a file that writing back leaves as it was: foreign bytes and line ends included."""
         return self.path(path).read_bytes().decode("utf-8", "surrogateescape")
 
+    def read_bytes(self, path: str, start: int, count: int) -> bytes:
+        """A piece of a file, shorter where the file ends."""
+        with self.path(path).open("rb") as file:
+            file.seek(start)
+            return file.read(count)
+
+    def size(self, path: str) -> int | None:
+        try:
+            return self.path(path).stat().st_size
+        except OSError:
+            return None
+
     def read_line(self, path: str) -> str | None:
         text = self.read(path)
         return None if text is None else text.strip()

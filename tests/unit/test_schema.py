@@ -36,6 +36,7 @@ ROOTS: dict[str, t.Any] = {
     "admission": contracts.Admission,
     "revocation": contracts.Revocation,
     "quarantine": contracts.QuarantineFile,
+    "serving-plan": contracts.ServingPlan,
 }
 SCHEMAS = {name: json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8")) for name in ROOTS}
 REGISTRY: Registry[t.Any] = Registry().with_resources(

@@ -73,6 +73,16 @@ from .nccl import (
 )
 from .plan import HalfLinkPlan, HalfPlan, LinkEnd, LinkPlan, NodePlan, PathEnd, PathPlan, PeerPlan, Plan, SwitchPortPlan
 from .profile import BandwidthSettings, LatencySettings, NcclSettings, Profile
+from .serving import (
+    Alternative,
+    Ceilings,
+    MemoryPlan,
+    ModelFacts,
+    QuantizationOption,
+    ServingPlan,
+    WeightFacts,
+    WeightPart,
+)
 from .share import SharedEvidence, SharedNode, SharedRecord, SharedVerdict
 from .verdict import (
     CheckRecord,
@@ -93,6 +103,7 @@ __all__ = [
     "AdmissionBinding",
     "AdmissionFacts",
     "AdmissionState",
+    "Alternative",
     "BandwidthRun",
     "BandwidthSettings",
     "Baseline",
@@ -101,6 +112,7 @@ __all__ = [
     "CarrierMark",
     "CarrierMarks",
     "Cause",
+    "Ceilings",
     "CheckRecord",
     "Diagnosis",
     "Direction",
@@ -125,6 +137,8 @@ __all__ = [
     "LinkPlan",
     "LldpNeighbour",
     "MatrixCost",
+    "MemoryPlan",
+    "ModelFacts",
     "ModuleFacts",
     "NcclConnection",
     "NcclFileFacts",
@@ -162,6 +176,7 @@ __all__ = [
     "Plan",
     "Profile",
     "ProfileMark",
+    "QuantizationOption",
     "QuarantineEntry",
     "QuarantineFile",
     "RdmaFacts",
@@ -169,6 +184,7 @@ __all__ = [
     "Revocation",
     "RouteFacts",
     "Served",
+    "ServingPlan",
     "SharedEvidence",
     "SharedNode",
     "SharedRecord",
@@ -177,4 +193,6 @@ __all__ = [
     "Topology",
     "Verdict",
     "Waiver",
+    "WeightFacts",
+    "WeightPart",
 ]
