@@ -50,7 +50,11 @@ class MemoryPlan(t.TypedDict):
 
 
 class Ceilings(t.TypedDict):
-    """Bounds from memory bandwidth and compute without speculative decoding; None when the model cannot be served."""
+    """Bounds from memory bandwidth and compute; None when the model cannot be served.
+
+    For the weights as they are stored, without speculative decoding: an engine that quantizes more when it loads reads
+    less.
+    """
 
     single_stream_tok_s: float | None
     single_stream_full_context_tok_s: float | None  # the cache of max_model_len is read for each token

@@ -81,7 +81,8 @@ TABLE: tuple[Row, ...] = (
         "vllm",
         "flag",
         "no correct backend in 0.20 (vllm #41477, #37030); right since 0.32, which takes Marlin first and admits Triton"
-        " after it (--moe-backend triton)",
+        " after it (--moe-backend triton). Up to 0.22 Marlin took 118 GB for gpt-oss-120b whatever the limit (vllm"
+        " #43969): watch the memory at the first start",
         "vLLM 0.32 source and the issues named",
         experts_only=True,
     ),

@@ -57,13 +57,13 @@ def _replicas(best: Evaluation, evaluations: t.Sequence[Evaluation]) -> str:
     fast = 0.0 if pair is None else single_stream(subject.model, subject.weights, pair.speed)
     if pair is None or fast <= alone:
         return why
-    return f"{why}. {describe(pair.tp, pair.pp)} is for those who want one request faster ({fast:.0f} tok/s, not {alone:.0f})"
+    return f"{why}. {describe(pair.tp, pair.pp)} serves one request faster ({fast:.0f} tok/s at most, not {alone:.0f})"
 
 
 def _passed_over(before: t.Sequence[Evaluation]) -> list[str]:
     """The ways that are preferred and do not serve, by what is wrong with them."""
     groups = {
-        "too much for a node": [one for one in before if not one.refusals and not one.fits],
+        "too large": [one for one in before if not one.refusals and not one.fits],
         "refused, for {reason}": [one for one in before if one.refusals],
         "short of context, {context} tokens at most": [one for one in before if one.fits],
     }

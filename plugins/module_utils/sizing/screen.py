@@ -15,6 +15,7 @@ from .memory import GIB
 from .parallel import candidates, describe
 
 _COLUMNS = ("way", "nodes", "context", "cache tok", "one stream", "together")
+_NO_BREAK = "\N{NO-BREAK SPACE}"  # where a line is not broken
 _WIDTHS = (14, 6, 9, 11, 12, 10)
 
 
@@ -172,8 +173,8 @@ def _doubt(option: QuantizationOption) -> str:
 
 
 def _pairs(flags: t.Sequence[str]) -> list[str]:
-    """A flag and its value stay on one line: joined by a space that a line is not broken at."""
-    return [" ".join(map(shlex.quote, flags[start : start + 2])) for start in range(0, len(flags), 2)]
+    """A flag and its value stay on one line."""
+    return [_NO_BREAK.join(map(shlex.quote, flags[start : start + 2])) for start in range(0, len(flags), 2)]
 
 
 def _all(label: str, sentences: t.Sequence[str], width: int) -> list[str]:
@@ -181,4 +182,4 @@ def _all(label: str, sentences: t.Sequence[str], width: int) -> list[str]:
 
 
 def _text(label: str, text: str, width: int) -> list[str]:
-    return [line.text for line in paragraph(label, text, width)]
+    return [line.text.replace(_NO_BREAK, " ") for line in paragraph(label, text, width)]

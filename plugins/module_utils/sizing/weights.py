@@ -93,23 +93,17 @@ def _fitted(model: Model, method: Method, formula: Weights, total: int) -> Weigh
         _part(part["layer"], part["kind"], round(part["bytes"] * factor)) if method.quantizes(part["kind"]) else part
         for part in formula.parts
     ]
-    if held:
-        parts.append(_part(None, "drafter", held))
+    parts += [_part(None, "drafter", held)] * (held > 0)
     notes = [f"only the sum of the index is known ({total} bytes); it is spread over the layers by the architecture"]
     if abs(factor - 1) > _AGREE:
         notes.append(
             f"the index says {(total - held) / formula.total:.2f} times what the architecture makes of {method.name};"
             " layers may differ from each other: the shares of the ranks are rough until the weights are there"
         )
-    return Weights("index", _exact(parts, total), tuple(notes))
-
-
-def _exact(parts: list[WeightPart], total: int) -> tuple[WeightPart, ...]:
-    """Rounding must not lose bytes: the largest part takes the rest."""
-    rest = total - sum(part["bytes"] for part in parts)
-    largest = max(range(len(parts)), key=lambda number: parts[number]["bytes"])
-    parts[largest] = _part(parts[largest]["layer"], parts[largest]["kind"], parts[largest]["bytes"] + rest)
-    return tuple(parts)
+    # Rounding must not lose bytes: the largest of the parts that were spread takes the rest.
+    largest = max((part for part in parts if method.quantizes(part["kind"])), key=lambda part: part["bytes"])
+    largest["bytes"] += total - sum(part["bytes"] for part in parts)
+    return Weights("index", tuple(parts), tuple(notes))
 
 
 def _draft_bytes(model: Model, method: Method) -> int:

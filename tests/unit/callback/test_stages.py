@@ -27,6 +27,18 @@ PLAYBOOK = """
 """
 
 
+SPEAKING = """
+- name: Say something
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Show lines
+      ansible.builtin.debug: {msg: ["a table", "  of two lines"]}
+    - name: Show a text
+      ansible.builtin.debug: {msg: "one text"}
+"""
+
+
 TWO_HOSTS = """
 - name: The same on both
   hosts: all
@@ -116,3 +128,8 @@ def test_on_a_terminal_the_running_step_is_replaced_by_its_line(folder: Path) ->
     assert "\r\033[K  Write a file ... 0 s" in sent
     assert not any("..." in line for line in shown)
     assert any(line.startswith("  Write a file") and "changed localhost" in line for line in shown)
+
+
+def test_what_a_playbook_says_is_shown_as_it_is(folder: Path) -> None:
+    result = play(folder, playbook=SPEAKING)
+    assert "\nSay something\na table\n  of two lines\none text\n" in result.stdout

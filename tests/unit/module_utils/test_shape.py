@@ -25,6 +25,7 @@ from ansible_collections.gb10.cluster.tests.unit import builders
         pytest.param([1], list[str], False, id="list of others"),
         pytest.param({"a": 1}, dict[str, int], True, id="dict"),
         pytest.param({"a": "1"}, dict[str, int], False, id="dict of others"),
+        pytest.param({"a": [None]}, dict[str, t.Any], True, id="anything"),
         pytest.param("p0", t.Literal["p0", "p1"], True, id="literal"),
         pytest.param("p2", t.Literal["p0", "p1"], False, id="other literal"),
     ],
