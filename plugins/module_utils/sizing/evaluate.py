@@ -13,7 +13,7 @@ from . import roofline
 from .kv import Cache, cache_of
 from .memory import GIB, MIB, OVERHEAD, NodeMemory, batched_tokens, smallest
 from .model import Model
-from .parallel import describe, layer_split, refusals
+from .parallel import layer_split, refusals
 from .quantization import Method
 from .weights import Weights, rank_bytes
 
@@ -52,10 +52,6 @@ class Evaluation:
     tp: int
     pp: int
     dp: int
-
-    @property
-    def name(self) -> str:
-        return describe(self.tp, self.pp, self.dp)
 
     @cached_property
     def refusals(self) -> list[str]:

@@ -10,7 +10,7 @@ import typing as t
 from ..contracts.serving import Engine, ModelFacts, QuantizationOption
 from .evaluate import Evaluation, Subject
 from .memory import GIB, MIB, OVERHEAD
-from .parallel import describe, layer_split, refusals
+from .parallel import describe, layer_split
 from .policy import KV_FP8, row
 from .roofline import single_stream
 from .weights import rank_bytes
@@ -28,7 +28,8 @@ def explain(
     asked: bool,
 ) -> list[str]:
     if not best.fits:
-        return _does_not_fit(subject, best, options, nodes)
+        other = next((one for one in evaluations if one.fits), None)
+        return _does_not_fit(subject, best, options, nodes, other)
     lines = [_choice(best, evaluations, asked), _budget(best)]
     if best.max_model_len < subject.model.max_length:
         lines.append(_shorter(best))
@@ -101,11 +102,19 @@ def _shorter(best: Evaluation) -> str:
 # --- when it does not fit ---
 
 
-def _does_not_fit(subject: Subject, best: Evaluation, options: t.Sequence[QuantizationOption], nodes: int) -> list[str]:
+def _does_not_fit(
+    subject: Subject,
+    best: Evaluation,
+    options: t.Sequence[QuantizationOption],
+    nodes: int,
+    other: Evaluation | None,
+) -> list[str]:
     count = "one node" if nodes == 1 else f"{nodes} nodes"
     lines = [f"{describe(best.tp, best.pp)} on {count}: {reason}" for reason in best.obstacles]
+    if other is not None:
+        return [*lines, f"{describe(other.tp, other.pp, other.dp)} would serve it", *subject.weights.notes]
     if not best.refusals and best.room <= 0:
-        lines += _enough(subject, best)
+        lines.append(_enough(subject, best))
     good = [one for one in options if one["fits"]]
     proven = next((one for one in good if one["state"] in ("ok", "flag")), None)
     if proven is not None:
@@ -118,17 +127,17 @@ def _does_not_fit(subject: Subject, best: Evaluation, options: t.Sequence[Quanti
     return [*lines, *subject.weights.notes]
 
 
-def _enough(subject: Subject, best: Evaluation) -> list[str]:
+def _enough(subject: Subject, best: Evaluation) -> str:
     """How many such nodes would hold the weights and a little cache."""
     model = subject.model
     weights = f"its weights are {subject.weights.total / GIB:.0f} GiB"
+    if subject.drafter is not None:
+        return weights
     for stages in range(best.pp + 1, min(_MOST_NODES, len(model.layers)) + 1):
-        if refusals(model, subject.method, 1, stages):
-            return []
         heaviest = max(rank_bytes(model, subject.weights, layer_split(len(model.layers), stages), 1))
         if heaviest + OVERHEAD + MIB * 1024 <= best.budget:
-            return [f"{weights}; {stages} such nodes would hold it (PP={stages})"]
-    return [f"{weights}, more than {_MOST_NODES} such nodes hold"]
+            return f"{weights}; {stages} such nodes would hold it (PP={stages})"
+    return f"{weights}, more than {_MOST_NODES} such nodes hold"
 
 
 # --- warnings ---

@@ -12,7 +12,9 @@ from ansible_collections.gb10.cluster.plugins.module_utils.contracts import SCHE
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.architectures import read_model
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.memory import GIB, NodeMemory
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.model import Model
+from hypothesis import settings
 
+FEW = settings(max_examples=25, deadline=None)  # a plan is milliseconds, and coverage makes it many
 ROOT = Path(__file__).resolve().parents[4]
 PRESETS = {path.parent.name: path for path in (ROOT / "presets").glob("*/config.json")}
 FIXTURES = {path.stem: path for path in (ROOT / "tests/fixtures/models").glob("*.json")}

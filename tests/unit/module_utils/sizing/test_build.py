@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
-import time
 import typing as t
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.sizing.errors import 
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.evaluate import pools
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.memory import GIB, MIB, NodeMemory
 from ansible_collections.gb10.cluster.tests.unit.module_utils.sizing.models import (
+    FEW,
     FIXTURES,
     PRESETS,
     ROOT,
@@ -24,7 +26,7 @@ from ansible_collections.gb10.cluster.tests.unit.module_utils.sizing.models impo
     facts,
     nodes,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -68,7 +70,7 @@ def test_presets(name: str, cut: tuple[int, int, int] | None) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*PRESETS, *FIXTURES}))
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("count", [1, 3])
 def test_every_plan_has_the_shape_of_the_contract(name: str, count: int) -> None:
     found = plan(name, nodes(*[119.7] * count))
     assert fits(found, ServingPlan)
@@ -176,7 +178,10 @@ def test_a_way_that_was_asked_for_is_taken() -> None:
 def test_tensor_parallel_3_is_refused_and_says_why() -> None:
     found = plan("llama-3.1-405b-awq", tensor_parallel=3)
     assert (found["fits"], found["tp"]) == (False, 3)
-    assert found["why"][0] == "TP=3 on 3 nodes: 128 attention heads are not divisible by TP=3"
+    assert found["why"][:2] == [
+        "TP=3 on 3 nodes: 128 attention heads are not divisible by TP=3",
+        "PP=3 would serve it",
+    ]
 
 
 def test_tensor_parallel_3_is_taken_where_the_heads_divide() -> None:
@@ -375,6 +380,7 @@ def test_a_draft_model_rules_pipelines_out() -> None:
     assert not found["fits"]
     ways = {(way["tp"], way["pp"]): way for way in found["alternatives"]}
     assert "speculative decoding is refused" in ways[1, 3]["reason"]
+    assert "its weights are 202 GiB" in found["why"]
 
 
 def test_a_draft_model_that_is_not_known_is_refused() -> None:
@@ -388,7 +394,7 @@ NAMES = st.sampled_from(sorted({*PRESETS, *FIXTURES}))
 MEMORY = st.floats(8, 200)
 
 
-@settings(max_examples=25, deadline=None)
+@FEW
 @given(NAMES, MEMORY, MEMORY, st.integers(1, 4))
 def test_more_memory_never_fits_less(name: str, one: float, other: float, count: int) -> None:
     little, much = (plan(name, nodes(*[size] * count)) for size in sorted((one, other)))
@@ -398,14 +404,14 @@ def test_more_memory_never_fits_less(name: str, one: float, other: float, count:
         assert much["max_model_len"] >= little["max_model_len"]
 
 
-@settings(max_examples=20, deadline=None)
+@FEW
 @given(NAMES, MEMORY, st.integers(1, 3))
 def test_another_node_never_fits_less(name: str, size: float, count: int) -> None:
     few, more = (plan(name, nodes(*[size] * number)) for number in (count, count + 1))
     assert more["fits"] or not few["fits"]
 
 
-@settings(max_examples=25, deadline=None)
+@FEW
 @given(NAMES, st.lists(MEMORY, min_size=1, max_size=4))
 def test_what_fits_stays_within_its_node(name: str, sizes: list[float]) -> None:
     found = plan(name, nodes(*sizes))
@@ -421,28 +427,34 @@ def test_what_fits_stays_within_its_node(name: str, sizes: list[float]) -> None:
 
 # --- cost ---
 
+COST = """
+import json, sys, time
+from ansible_collections.gb10.cluster.plugins.module_utils.sizing.build import Wanted, serving_plan
+from ansible_collections.gb10.cluster.plugins.module_utils.sizing.request import read_nodes
+facts, times = json.load(sys.stdin), []
+for _run in range(5):
+    started = time.process_time()
+    serving_plan(facts, read_nodes(3, 119.7), Wanted())
+    times.append(time.process_time() - started)
+loaded = {name.partition('.')[0] for name in sys.modules}
+print(json.dumps([min(times), sorted(loaded & {'torch', 'transformers', 'numpy', 'safetensors', 'vllm', 'ansible'})]))
+"""
 
-def test_a_plan_takes_less_than_a_tenth_of_a_second() -> None:
-    """The target of issue 5; the best of five, for the machine may be busy."""
-    given_facts = facts("qwen3-235b-a22b")
-    times = []
-    for _run in range(5):
-        started = time.process_time()
-        serving_plan(given_facts, SPARKS, Wanted())
-        times.append(time.process_time() - started)
-    assert min(times) < 0.1
 
-
-def test_no_framework_is_imported() -> None:
-    code = (
-        "import sys, ansible_collections.gb10.cluster.plugins.module_utils.sizing.build;"
-        "print(sorted({name.partition('.')[0] for name in sys.modules}"
-        " & {'torch', 'transformers', 'numpy', 'safetensors', 'vllm', 'ansible', 'subprocess'}))"
-    )
+def test_a_plan_takes_less_than_a_tenth_of_a_second_and_no_framework() -> None:
+    """The target of issue 5, in a process without coverage; the best of five, for the machine may be busy."""
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT / ".collections", capture_output=True, text=True, check=True
+        [sys.executable, "-c", COST],
+        cwd=ROOT / ".collections",
+        env={"PATH": os.environ["PATH"]},
+        input=json.dumps(facts("qwen3-235b-a22b")),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert done.stdout.strip() == "[]"
+    seconds, loaded = json.loads(done.stdout)
+    assert seconds < 0.1
+    assert loaded == []
 
 
 def test_presets_are_what_they_are_called() -> None:

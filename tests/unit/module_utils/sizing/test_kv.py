@@ -9,7 +9,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.sizing.errors import 
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.kv import Cache, Spec, cache_element_bytes, cache_of
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.memory import GIB
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.parallel import layer_split
-from ansible_collections.gb10.cluster.tests.unit.module_utils.sizing.models import model
+from ansible_collections.gb10.cluster.tests.unit.module_utils.sizing.models import FEW, model
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -274,6 +274,7 @@ def test_a_draft_model_beside_a_hybrid_is_refused() -> None:
 NAMES = st.sampled_from([case[0] for case in PER_TOKEN])
 
 
+@FEW
 @given(NAMES, st.integers(0, 60 * GIB), st.integers(0, 60 * GIB), st.integers(1, 200_000))
 def test_more_memory_never_holds_less(name: str, one: int, other: int, length: int) -> None:
     layout = cache(name)
@@ -283,6 +284,7 @@ def test_more_memory_never_holds_less(name: str, one: int, other: int, length: i
     assert layout.longest(few, 100_000) <= layout.longest(many, 100_000)
 
 
+@FEW
 @given(NAMES, st.integers(1, 200_000), st.integers(1, 200_000))
 def test_a_longer_request_never_takes_less(name: str, one: int, other: int) -> None:
     layout = cache(name)
@@ -290,6 +292,7 @@ def test_a_longer_request_never_takes_less(name: str, one: int, other: int) -> N
     assert layout.request_blocks(short) <= layout.request_blocks(long)
 
 
+@FEW
 @given(NAMES, st.integers(0, 4000))
 def test_the_longest_request_fits_and_the_next_does_not(name: str, blocks: int) -> None:
     layout = cache(name)
@@ -298,6 +301,7 @@ def test_the_longest_request_fits_and_the_next_does_not(name: str, blocks: int) 
     assert longest == 100_000 or not layout.fits(blocks, longest + 1)
 
 
+@FEW
 @given(st.integers(1, 200), st.integers(1, 8))
 def test_more_layers_never_hold_less(layers: int, stages: int) -> None:
     stages = min(stages, layers)
@@ -309,6 +313,7 @@ def test_more_layers_never_hold_less(layers: int, stages: int) -> None:
     )
 
 
+@FEW
 @given(NAMES, st.integers(1, 4))
 def test_every_layer_is_in_one_group(name: str, stages: int) -> None:
     layout = cache(name, pp=stages)

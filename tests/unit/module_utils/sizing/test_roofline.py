@@ -18,7 +18,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.sizing.roofline impor
     stage_times,
 )
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.weights import formula_weights, stage_reads
-from ansible_collections.gb10.cluster.tests.unit.module_utils.sizing.models import model
+from ansible_collections.gb10.cluster.tests.unit.module_utils.sizing.models import FEW, model
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -160,6 +160,7 @@ def test_the_formula_of_two_ranks_and_two_replicas() -> None:
 NAMES = st.sampled_from(["llama-3.1-8b", "gpt-oss-120b", "qwen3-235b-a22b", "deepseek-v3", "qwen3-next-80b-a3b"])
 
 
+@FEW
 @given(NAMES, st.sampled_from(["bf16", "fp8", "awq"]), st.integers(1, 4), st.integers(1, 64))
 def test_more_streams_never_carry_less(name: str, method: str, stages: int, streams: int) -> None:
     found = model(name)
@@ -169,6 +170,7 @@ def test_more_streams_never_carry_less(name: str, method: str, stages: int, stre
     assert few <= many * (1 + 1e-9)
 
 
+@FEW
 @given(NAMES, st.integers(2, 4))
 def test_smaller_weights_are_never_slower(name: str, stages: int) -> None:
     assert speed(name, "awq", pp=stages) >= speed(name, "fp8", pp=stages) >= speed(name, "bf16", pp=stages)

@@ -7,13 +7,14 @@ import typing as t
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.build import Wanted, serving_plan
 from ansible_collections.gb10.cluster.plugins.module_utils.sizing.screen import plan_screen
 from ansible_collections.gb10.cluster.tests.unit.module_utils.sizing.models import (
+    FEW,
     FIXTURES,
     PRESETS,
     SPARKS,
     facts,
     nodes,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -85,7 +86,7 @@ def test_one_node_has_one_way() -> None:
     assert any(line.startswith("FITS  one node on node1") for line in lines)
 
 
-@settings(max_examples=30, deadline=None)
+@FEW
 @given(st.sampled_from(sorted({*PRESETS, *FIXTURES})), st.integers(1, 4), st.sampled_from([79, 100, 120]))
 def test_nothing_below_the_header_is_wider_than_the_screen(name: str, count: int, width: int) -> None:
     lines = screen(name, width, nodes(*[119.7] * count))

@@ -24,7 +24,7 @@ from ansible_collections.gb10.cluster.plugins.module_utils.sizing.weights import
     read_weights,
     stage_reads,
 )
-from ansible_collections.gb10.cluster.tests.unit.module_utils.sizing.models import FIXTURES, PRESETS, config, model
+from ansible_collections.gb10.cluster.tests.unit.module_utils.sizing.models import FEW, FIXTURES, PRESETS, config, model
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -237,6 +237,7 @@ def test_tensors_beat_the_formula() -> None:
     assert (sizes.source, sizes.total, sizes.notes) == ("headers", 15, ())
 
 
+@FEW
 @given(st.lists(st.tuples(st.sampled_from([case[0] for case in KINDS]), st.integers(0, 2**40)), max_size=50))
 def test_no_byte_is_lost_in_the_parts(sizes: list[tuple[str, int]]) -> None:
     parts = parts_of(sizes, 61)
@@ -271,6 +272,7 @@ def test_a_batch_touches_more_experts() -> None:
 NAMES = st.sampled_from(sorted({*PRESETS, *FIXTURES}))
 
 
+@FEW
 @given(NAMES, st.integers(1, 4), st.sampled_from(sorted(BY_NAME)))
 def test_stages_add_up_to_the_whole(name: str, stages: int, method: str) -> None:
     found = model(name)
@@ -281,6 +283,7 @@ def test_stages_add_up_to_the_whole(name: str, stages: int, method: str) -> None
     assert total == sizes.total + copies
 
 
+@FEW
 @given(NAMES, st.integers(1, 3), st.integers(2, 4))
 def test_tensor_parallel_ranks_hold_at_least_the_whole(name: str, stages: int, tp: int) -> None:
     found, sizes = weights(name)
@@ -291,6 +294,7 @@ def test_tensor_parallel_ranks_hold_at_least_the_whole(name: str, stages: int, t
     assert max(ranks) <= max(rank_bytes(found, sizes, split, 1))
 
 
+@FEW
 @given(NAMES, st.integers(-3, 3))
 def test_the_index_is_kept_whatever_it_says(name: str, percent: int) -> None:
     found = model(name)
@@ -299,6 +303,7 @@ def test_the_index_is_kept_whatever_it_says(name: str, percent: int) -> None:
     assert sum(part["bytes"] for part in sizes.parts) == total
 
 
+@FEW
 @given(NAMES, st.integers(1, 64), st.integers(1, 64))
 def test_a_larger_batch_never_reads_less(name: str, one: int, other: int) -> None:
     found, sizes = weights(name)
