@@ -144,7 +144,7 @@ def _index(host: Host, folder: str) -> tuple[int | None, list[str]]:
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
     if isinstance(total, float) and total.is_integer():  # as some converters write it
         total = int(total)
-    if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total <= 0):
+    if total is not None and (not _is_whole(total) or total <= 0):
         raise ModelFolderError(f"{path} says total_size {total!r}; expected a number of bytes")
     names = sorted({str(name) for name in files.values()}) if isinstance(files, dict) else []
     strange = [name for name in names if "/" in name or name.startswith(".")]
@@ -180,9 +180,13 @@ def _tensors(host: Host, path: str) -> list[tuple[str, int]]:
 
 def _span(tensor: t.Any, name: str, path: str) -> tuple[int, int]:
     span = tensor.get("data_offsets") if isinstance(tensor, dict) else None
-    if not isinstance(span, list) or len(span) != 2 or not all(type(place) is int for place in span):
+    if not isinstance(span, list) or len(span) != 2 or not all(_is_whole(place) for place in span):
         raise ModelFolderError(f"the header of {path} has no place for {name[:80]!r}; fetch the file again")
     first, last = span
     if not 0 <= first <= last:
         raise ModelFolderError(f"the header of {path} puts {name[:80]!r} from {first} to {last}; fetch the file again")
     return first, last
+
+
+def _is_whole(value: t.Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

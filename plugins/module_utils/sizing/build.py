@@ -56,8 +56,6 @@ def serving_plan(
     try:
         subject = read_subject(facts, wanted, draft)
         evaluations = [evaluation for tp, pp in ranks for evaluation in _evaluate(subject, nodes, wanted, tp, pp)]
-        for evaluation in evaluations:
-            _ = evaluation.fits  # a layout that cannot be predicted is refused here
         return _plan(facts, subject, nodes, wanted, evaluations)
     except SizingError as error:
         return _refused(facts, wanted, memory, str(error))

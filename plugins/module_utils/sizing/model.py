@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -81,8 +82,8 @@ class Experts:
     latent: int | None = None  # the experts work in a narrower space (Nemotron-3-Super)
 
 
-Mixer = Attention | Latent | Recurrent
-FeedForward = Dense | Experts
+Mixer: t.TypeAlias = "Attention | Latent | Recurrent"
+FeedForward: t.TypeAlias = "Dense | Experts"
 
 
 @dataclass(frozen=True, slots=True)

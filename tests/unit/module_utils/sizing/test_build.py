@@ -178,10 +178,8 @@ def test_a_way_that_was_asked_for_is_taken() -> None:
 def test_tensor_parallel_3_is_refused_and_says_why() -> None:
     found = plan("llama-3.1-405b-awq", tensor_parallel=3)
     assert (found["fits"], found["tp"]) == (False, 3)
-    assert found["why"][:2] == [
-        "TP=3 on 3 nodes: 128 attention heads are not divisible by TP=3",
-        "PP=3 would serve it",
-    ]
+    assert found["why"][0] == "TP=3 on 3 nodes: 128 attention heads are not divisible by TP=3"
+    assert "PP=3 would serve it" in found["why"]
 
 
 def test_tensor_parallel_3_is_taken_where_the_heads_divide() -> None:
