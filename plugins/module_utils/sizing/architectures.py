@@ -77,7 +77,7 @@ KNOWN: dict[str, _Family] = {
     ),
     "Llama4ForCausalLM": _Family(mixers.chunked, feed_forward.llama4),
     "Llama4ForConditionalGeneration": _Family(mixers.chunked, feed_forward.llama4, extra=_VISION),
-    "MiniMaxM2ForCausalLM": _Family(mixers.full, feed_forward.all_experts),
+    "MiniMaxM2ForCausalLM": _Family(mixers.all_full, feed_forward.all_experts),
     "NemotronHForCausalLM": _Family(mixers.nemotron_h, feed_forward.nemotron_h),
     "JambaForCausalLM": _Family(mixers.jamba, feed_forward.jamba),
     "DeciLMForCausalLM": _Family(mixers.deci, feed_forward.deci),

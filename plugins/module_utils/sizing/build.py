@@ -149,7 +149,7 @@ def _plan(
         "fits": best.fits,
         "reason": best.reason,
         "why": explain(subject, best, evaluations, options, len(nodes), asked=wanted.cut is not None),
-        "warnings": warnings_of(facts, subject, best, wanted.engine),
+        "warnings": warnings_of(facts, subject, best, options, wanted.engine),
         "alternatives": [_alternative(one, subject) for one in evaluations if one is not best],
         "quantizations": options,
         "ceilings": _ceilings(best, subject),

@@ -22,7 +22,7 @@ _HARMLESS = re.compile(
     r"(^|_)(hidden_act|bias|router\w*|aux\w*|loss\w*|topk_group|n_group|norm_topk\w*|routed_scaling\w*|jitter\w*|dropout"
     r"|scoring\w*|topk_method|output_router_logits|lm_head|use_conv_bias|mlp_hidden_act|group_routing\w*|expert_bias\w*"
     r"|swiglu_limit|token_id|ep_size|return_dict|is_llama_config|memory_efficient|token_index|attn_logit\w*|norm\w*"
-    r"|time_step\w*|init\w*|impl\w*|use_mamba_kernels|rescale\w*|use_head_gate)(_|$)"
+    r"|max_window_layers|layernorm\w*|time_step\w*|init\w*|impl\w*|use_mamba_kernels|rescale\w*|use_head_gate)(_|$)"
 )
 
 

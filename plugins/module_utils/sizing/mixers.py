@@ -55,6 +55,14 @@ def full(fields: Fields) -> list[Mixer | None]:
     return [attention(fields)] * layer_count(fields)
 
 
+def all_full(fields: Fields) -> list[Mixer | None]:
+    """MiniMax M2: a list of kinds from its predecessor, which had linear attention too (0)."""
+    kinds = fields.items("attn_type_list", layer_count(fields)) or []
+    if any(kind != 1 for kind in kinds):
+        raise SizingError("config.json has layers that are not 1 in attn_type_list; only full attention is known here")
+    return full(fields)
+
+
 def full_with_bias(fields: Fields) -> list[Mixer | None]:
     """Qwen 2: a bias on the query, key and value projections that the config does not mention."""
     fields.ignore("max_window_layers")
@@ -166,11 +174,20 @@ def nemotron_h(fields: Fields) -> list[Mixer | None]:
     return [_named(kind, mixers, "hybrid_override_pattern") for kind in pattern(fields)]
 
 
+_BLOCK_NAMES = {"mamba": "M", "attention": "*", "moe": "E", "mlp": "-"}
+
+
 def pattern(fields: Fields) -> list[str]:
-    blocks = fields.items("hybrid_override_pattern", layer_count(fields))
-    if blocks is None:
-        raise SizingError("config.json has no hybrid_override_pattern, which says what each block is")
-    return blocks
+    """A letter for each block; newer configs give names instead."""
+    names = fields.items("layers_block_type", layer_count(fields))
+    if names is not None:
+        return [_named(name, _BLOCK_NAMES, "layers_block_type") for name in names]
+    letters = fields.items("hybrid_override_pattern", layer_count(fields))
+    if letters is None:
+        raise SizingError(
+            "config.json has no hybrid_override_pattern and no layers_block_type, which say what each block is"
+        )
+    return letters
 
 
 def jamba(fields: Fields) -> list[Mixer | None]:

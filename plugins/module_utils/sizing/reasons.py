@@ -143,13 +143,20 @@ def _enough(subject: Subject, best: Evaluation) -> str:
 # --- warnings ---
 
 
-def warnings_of(facts: ModelFacts, subject: Subject, best: Evaluation, engine: Engine) -> list[str]:
+def warnings_of(
+    facts: ModelFacts,
+    subject: Subject,
+    best: Evaluation,
+    options: t.Sequence[QuantizationOption],
+    engine: Engine,
+) -> list[str]:
     lines = list(facts["problems"])
     if not best.fits:
         return lines
     policy = row(subject.method.name, engine)
     if policy.worth_a_warning:
         lines.append(f"{subject.method.name} with {engine} is {_STATE[policy.state]}: {policy.note} [{policy.source}]")
+        lines += _safer(options, best.tp * best.pp)
     if subject.kv_cache_dtype.startswith("fp8") and not subject.method.kv_fp8:
         lines.append(KV_FP8)
     if best.decider.free is None:
@@ -164,6 +171,16 @@ def warnings_of(facts: ModelFacts, subject: Subject, best: Evaluation, engine: E
     if subject.model.extra and subject.weights.source != "headers":
         lines.append(f"{subject.model.extra} is not counted: there were no tensor sizes to count it by")
     return list(dict.fromkeys(lines))
+
+
+def _safer(options: t.Sequence[QuantizationOption], ranks: int) -> list[str]:
+    """The options are in the order of safety; one that is not proven, or takes more nodes, is not named."""
+    good = [one for one in options if one["fits"] and one["tp"] * one["pp"] <= ranks]
+    proven = next((one for one in good if one["state"] == "ok"), None)
+    if proven is None:
+        return []
+    way = describe(proven["tp"], proven["pp"], proven["dp"])
+    return [f"{proven['method']} is proven and would fit: {proven['weights_bytes'] / GIB:.0f} GiB, {way}"]
 
 
 _STATE = {

@@ -156,6 +156,15 @@ def test_a_mount_point_is_filled_in_place(host: Host, tmp_path: Path, monkeypatc
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "hosts"]
 
 
+def test_a_piece_of_a_file(tmp_path):
+    (tmp_path / "weights").write_bytes(b"0123456789")
+    host = Host(tmp_path)
+    assert host.read_bytes("/weights", 2, 3) == b"234"
+    assert host.read_bytes("/weights", 8, 100) == b"89"
+    assert host.size("/weights") == 10
+    assert host.size("/nothing") is None
+
+
 # --- several files at once ---
 
 

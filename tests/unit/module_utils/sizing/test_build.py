@@ -304,10 +304,12 @@ def test_flags_of_tensorrt_llm() -> None:
 
 
 def test_warnings_name_versions() -> None:
-    (beware, *_rest) = plan("qwen3-coder-next-fp8")["warnings"]
+    (beware, safer, *_rest) = plan("qwen3-coder-next-fp8")["warnings"]
+    assert safer == "fp8 is proven and would fit: 75 GiB, 3 replicas"
     assert beware.startswith("fp8-block with vllm is to be used with care: ")
     assert "VLLM_USE_DEEP_GEMM=0" in beware
     assert any("20 (vllm #41477" in warning for warning in plan("gpt-oss-120b")["warnings"])
+    assert not any("would fit" in warning for warning in plan("gpt-oss-120b", nodes(75))["warnings"])
     unproven = plan("qwen3-235b-a22b-gptq-int4", engine="trtllm")
     assert any("gptq with trtllm is unproven on GB10" in warning for warning in unproven["warnings"])
 
