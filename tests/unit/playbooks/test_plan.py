@@ -71,7 +71,7 @@ def test_a_folder_with_weights_and_all_options(plan: t.Callable[..., Planned], t
         safetensors({"model.embed_tokens.weight": 512, "model.layers.1.mlp.up_proj.weight": 64, "lm_head.weight": 512})
     )
     found = plan(
-        str(folder),
+        os.path.relpath(folder, ROOT),  # as typed in the checkout
         "plan_pipeline_parallel=3",
         "plan_kv_cache_dtype=fp8",
         "plan_node_free_gib=60",
@@ -79,6 +79,7 @@ def test_a_folder_with_weights_and_all_options(plan: t.Callable[..., Planned], t
         "plan_max_num_seqs=2",
     )
     assert found.code == 0, found.screen
+    assert found.plan["model"] == str(folder)
     assert found.plan["weights_bytes_per_rank"] == [512, 64, 512]
     assert (found.plan["kv_cache_dtype"], found.plan["max_model_len"], found.plan["max_num_seqs"]) == ("fp8", 4096, 2)
     assert found.plan["memory"] is not None
@@ -92,6 +93,12 @@ def test_what_does_not_fit_ends_with_an_error_and_a_plan_that_says_so(plan: t.Ca
     assert "\nDOES NOT FIT\n" in found.screen
     assert "8 such nodes would hold it (PP=8)" in found.screen
     assert "FAILED localhost: See that it can be served" in found.screen
+
+
+def test_a_draft_model(plan: t.Callable[..., Planned]) -> None:
+    found = plan("llama-3.1-70b", "plan_draft_model=presets/llama-3.1-8b", nodes=2)
+    assert found.code == 0, found.screen
+    assert "FITS  TP=2 on node1 node2" in found.screen
 
 
 def test_tensor_parallel_3_is_refused(plan: t.Callable[..., Planned]) -> None:
