@@ -114,6 +114,7 @@ class ServingPlan(t.TypedDict):
     max_model_len: int
     max_num_seqs: int
     flags: list[str]
+    environment: dict[str, str]
     fits: bool
     reason: str  # for a table; why says more
     why: list[str]

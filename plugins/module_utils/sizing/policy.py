@@ -22,6 +22,7 @@ class Row:
     note: str  # what is known, and since which version
     source: str
     experts_only: bool = False  # exists only for the experts of a mixture
+    environment: tuple[tuple[str, str], ...] = ()  # that the engine needs for it
 
     @property
     def worth_a_warning(self) -> bool:
@@ -58,6 +59,10 @@ TABLE: tuple[Row, ...] = (
         " DeepGEMM, chosen when installed, with 'Unknown SF transformation' (vllm #47436): set VLLM_USE_DEEP_GEMM=0 and"
         " VLLM_DISABLED_KERNELS=CutlassFp8BlockScaledMMKernel",
         "vLLM 0.32 source and the issues named",
+        environment=(
+            ("VLLM_USE_DEEP_GEMM", "0"),
+            ("VLLM_DISABLED_KERNELS", "CutlassFp8BlockScaledMMKernel"),
+        ),
     ),
     Row(
         "nvfp4",

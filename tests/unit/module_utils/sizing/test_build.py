@@ -308,6 +308,11 @@ def test_warnings_name_versions() -> None:
     assert safer == "fp8 is proven and would fit: 75 GiB, 3 replicas"
     assert beware.startswith("fp8-block with vllm is to be used with care: ")
     assert "VLLM_USE_DEEP_GEMM=0" in beware
+    assert plan("qwen3-coder-next-fp8")["environment"] == {
+        "VLLM_USE_DEEP_GEMM": "0",
+        "VLLM_DISABLED_KERNELS": "CutlassFp8BlockScaledMMKernel",
+    }
+    assert plan("llama-3.1-8b")["environment"] == plan("deepseek-r1")["environment"] == {}
     assert any("20 (vllm #41477" in warning for warning in plan("gpt-oss-120b")["warnings"])
     assert not any("would fit" in warning for warning in plan("gpt-oss-120b", nodes(75))["warnings"])
     unproven = plan("qwen3-235b-a22b-gptq-int4", engine="trtllm")
