@@ -13,10 +13,12 @@ from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl_summary 
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.build import Declaration, build_plan
 from ansible_collections.gb10.cluster.plugins.module_utils.probe.nccl_log import read_nccl_log
 from ansible_collections.gb10.cluster.plugins.module_utils.shape import optional_keys
+from ansible_collections.gb10.cluster.plugins.module_utils.sizing.build import Wanted, serving_plan
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict import quarantine
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.admission import issue, revocation
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict import decide
 from ansible_collections.gb10.cluster.tests.unit import builders
+from ansible_collections.gb10.cluster.tests.unit.module_utils.sizing import models
 from ansible_collections.gb10.cluster.tests.unit.spark_tree import NOW, grant
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from referencing import Registry, Resource
@@ -148,6 +150,15 @@ def plan_of(topology: str, count: int) -> contracts.Plan:
 @pytest.mark.parametrize(("topology", "count"), PLANS)
 def test_plans_are_valid(topology: str, count: int) -> None:
     validate("fabric-plan", json.loads(json.dumps(plan_of(topology, count))))
+
+
+@pytest.mark.parametrize("name", ["llama-3.1-405b-awq", "qwen3-coder-next-fp8", "deepseek-r1"])
+@pytest.mark.parametrize("wanted", [{}, {"engine": "trtllm"}, {"tensor_parallel": 2}], ids=str)
+def test_serving_plans_are_valid(name: str, wanted: dict[str, t.Any]) -> None:
+    plan = serving_plan(models.facts(name), models.SPARKS, Wanted(**wanted))
+    validate("serving-plan", json.loads(json.dumps(plan)))
+    with pytest.raises(ValidationError):
+        validate("serving-plan", plan | {"kv_tokens": -1})
 
 
 @pytest.mark.parametrize(("topology", "count"), PLANS)
