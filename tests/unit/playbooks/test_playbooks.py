@@ -80,7 +80,7 @@ def test_one_level_reads_and_judges_that_level_alone(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert "N00 spark2: did not answer" in done.stdout
     assert "REFUSE" in done.stdout
-    (kept,) = evidence(tmp_path)
+    kept, _shareable = evidence(tmp_path)
     found: dict[str, t.Any] = json.loads(kept.read_text(encoding="utf-8"))
     assert kept.name == f"{found['run_id']}.json"
     assert (found["levels"], found["verdict"]["outcome"]) == (["node"], "refuse")
@@ -90,7 +90,7 @@ def test_one_level_reads_and_judges_that_level_alone(tmp_path: Path) -> None:
 def test_levels_together(tmp_path: Path) -> None:
     done = play(tmp_path, "validate", "--tags", "half-link,node", "-e", "gate_enforce=false")
     assert done.returncode == 0, done.stdout + done.stderr
-    (kept,) = evidence(tmp_path)
+    kept, _shareable = evidence(tmp_path)
     assert json.loads(kept.read_text(encoding="utf-8"))["levels"] == ["node", "half-link"]
 
 
