@@ -30,7 +30,7 @@ SMI_S = 5  # for nvidia-smi to answer
 SAMPLE_S = {"gpu_load": 1.0, "soak": 5.0}  # from one look at the GPU to the next
 SMI = ["nvidia-smi", "--query-gpu=clocks.sm,power.draw,utilization.gpu,pstate", "--format=csv,noheader,nounits"]
 
-Bytes = dict[str, int | None]
+Bytes: t.TypeAlias = "dict[str, int | None]"
 
 
 class Counts(t.NamedTuple):
