@@ -16,6 +16,7 @@ Grade = t.Literal["pass", "degraded", "fail"]
 BLOCKED = "blocked"
 CHECK_MODE = "check-mode"
 NOT_ASKED = "not-asked"  # nobody asked for this measurement
+FIRST_RUN = "first-run"  # a node that was never admitted is not one that lost its admission
 NO_BASELINE = "no-baseline"  # a first run has nothing to be compared with
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ..limits import Limits
-from ..outcome import Outcome, degraded, failed, passed, unknown
+from ..outcome import FIRST_RUN, Outcome, degraded, failed, passed, skipped, unknown
 from ..registry import check
 from ..views import NodeView
 
@@ -24,6 +24,8 @@ def admitted(node: NodeView, limits: Limits) -> Outcome:
     remedy = [f"give {node.node} a new admission: run playbooks/validate.yml"]
     if found["state"] == "valid":
         return passed(f"admitted until {found['expires']}", measured=measured)
+    if found["state"] == "absent":
+        return skipped(f"before this run: {reason}", signature=FIRST_RUN, measured=measured)
     if found["state"] == "unreadable":
         return unknown(f"before this run: {reason}", remedy=remedy, measured=measured)
     if found["state"] == "expired":
