@@ -43,7 +43,7 @@ def soak(rank: RankView, limits: Limits) -> Outcome:
         return failed(
             "the addresses changed under the load (GID table changed)",
             cause="configuration",
-            remedy=[f"find what sets up the network of {rank.node} again: netplan apply, NVIDIA Sync, an update"],
+            remedy=[f"find what set up the network of {rank.node} again: a hand, NVIDIA Sync or an update"],
             signature="gid-table-changed",
             **details,
         )
