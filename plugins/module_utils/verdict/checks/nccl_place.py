@@ -9,12 +9,10 @@ import typing as t
 
 from ...contracts import NcclInside
 from ..limits import AtLeast, Limits, OneOf
-from ..outcome import Outcome, degraded, failed, graded, passed
+from ..outcome import Outcome, degraded, failed, passed
 from ..registry import check
 from ..views import RankView
-from .node import against_the_fabric
-
-_GIB_IN_KIB = 1024 * 1024
+from .node import against_the_fabric, unlimited
 
 
 def _inside(rank: RankView) -> NcclInside:
@@ -37,18 +35,8 @@ def _place(rank: RankView) -> str:
 )
 def memlock_inside(rank: RankView, limits: Limits) -> Outcome:
     """What serves may lock as much memory as RDMA registers: unlimited, in its image, with its run flags."""
-    locked, least = _inside(rank)["memlock_kib"], limits.get(AtLeast, "memlock_gib")
-    if locked == -1:
-        return passed("unlimited", measured={"memlock_kib": -1})
-    gib = (locked or 0) / _GIB_IN_KIB
-    return graded(
-        "degraded" if least.grade(gib) == "pass" else "fail",
-        f"memlock is {gib:.3g} GiB in {_place(rank)}, expected unlimited",
-        cause="configuration",
-        remedy=[f"run what serves on {rank.node} with --ulimit memlock=-1, or as a unit with LimitMEMLOCK=infinity"],
-        measured={"memlock_kib": locked},
-        threshold={"pass": "unlimited", "degraded": least.min},
-    )
+    remedy = f"run what serves on {rank.node} with --ulimit memlock=-1, or as a unit with LimitMEMLOCK=infinity"
+    return unlimited(_inside(rank)["memlock_kib"], limits, f" in {_place(rank)}", remedy)
 
 
 @check(

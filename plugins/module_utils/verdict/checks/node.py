@@ -209,17 +209,22 @@ def contiguous_memory(node: NodeView, limits: Limits) -> Outcome:
 @check("N06", scope="node", needs=("facts.memlock_kib",), parents=("N00",), limits={"memlock_gib": AtLeast})
 def memlock(node: NodeView, limits: Limits) -> Outcome:
     """A process may lock as much memory as RDMA registers: unlimited, on the host. The image is checked on its own."""
-    locked = node.facts["memlock_kib"]
-    least = limits.get(AtLeast, "memlock_gib")
-    if locked == -1:
-        return passed("unlimited", measured={"memlock_kib": -1})
-    gib = (locked or 0) / _GIB_IN_KIB
+    remedy = f"run site.yml: role dgx_os sets memlock to unlimited on {node.node}; log in again"
+    return unlimited(node.facts["memlock_kib"], limits, "", remedy)
+
+
+def unlimited(locked_kib: int | None, limits: Limits, place: str, remedy: str) -> Outcome:
+    """How much memory may be locked, where ``place`` says (" in IMAGE"; nothing: on the host). -1 is all."""
+    measured = {"memlock_kib": locked_kib}
+    if locked_kib == -1:
+        return passed("unlimited", measured=measured)
+    gib, least = (locked_kib or 0) / _GIB_IN_KIB, limits.get(AtLeast, "memlock_gib")
     return graded(
         "degraded" if gib >= least.min else "fail",
-        f"memlock is {gib:.3g} GiB, expected unlimited",
+        f"memlock is {gib:.3g} GiB{place}, expected unlimited",
         cause="configuration",
-        remedy=[f"run site.yml: role dgx_os sets memlock to unlimited on {node.node}; log in again"],
-        measured={"memlock_kib": locked},
+        remedy=[remedy],
+        measured=measured,
         threshold={"pass": "unlimited", "degraded": least.min},
     )
 
