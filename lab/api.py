@@ -5,6 +5,7 @@ lab.unplug("spark2:p0"); lab.half("spark1:p0:a", on=False); lab.loss("spark1:p0:
 lab.run("spark1", ["ip", "-br", "link"]).stdout
 lab.restore()      # cables, halves, losses as `up` made them; nodes with power
 lab.reset()        # the nodes too: back to the pristine snapshot, in seconds
+lab.keep()         # as they are now is what `reset` goes back to
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from lab.state import State, Store, exclusive
 
 GATEWAY = "gateway"
 PANEL = "panel"
+KEPT = "kept"
 CHECKOUT = Path(__file__).resolve().parent.parent
 SSH_PATIENCE = 60
 
@@ -201,6 +203,21 @@ class Lab:
             self._resume(members)
             self._wait_ssh(self.state.nodes, SSH_PATIENCE)
 
+    def keep(self) -> None:
+        """From now on `reset` goes back to the nodes as they are now, cables as `up` made them. `up` starts afresh."""
+        with self._changing(), Step("keep all nodes as they are", usual="20 s"):
+            if self.state.kept:
+                raise LabError(
+                    "The nodes of this lab are kept already; to keep others, take it down and start it again."
+                )
+            members = [self._member(name) for name in self.state.nodes]
+            for node in members:
+                self._keep(node.name)
+            self.state.kept = True
+            self._pristine_cabling()
+            self._resume(members)
+            self._wait_ssh(self.state.nodes, SSH_PATIENCE)
+
     def counters(self) -> dict[str, dict[str, int]]:
         """Frames and bytes per NIC, as the patch panel counted them."""
         return self._panel.counters()
@@ -254,6 +271,14 @@ class Lab:
                 with Qmp(self._run / node) as machine:
                     for half in (half for half in cabling.halves() if half.startswith(f"{node}:")):
                         machine.set_link(link_id(half.partition(":")[2]), cabling.carrier(half))
+
+    def _keep(self, name: str) -> None:
+        folder = self._store.folder / KEPT / name
+        origin = Snapshot(Path(self.state.snapshots[name]))
+        kept = snapshot.keep(self._store.folder / f"{name}.qcow2", self._run / name, origin, folder)
+        self.state.snapshots[name] = str(kept.folder)
+        self.state.processes[name].end(patience=20)  # it writes its disk out before it goes
+        self._stop_node(name)
 
     def _spawn(self, name: str, argv: Sequence[str], links: Sequence[socket.socket] = ()) -> None:
         log = self._store.folder / f"{name}.log"
@@ -364,7 +389,7 @@ def _ensure(members: Sequence[Node]) -> tuple[Image, accel.Accelerator, dict[str
 
 def _runs(state: State, topology: str, count: int, cabling: str) -> bool:
     asked = (state.topology, len(state.nodes), state.cabling_name) == (topology, count, cabling)
-    return asked and all(state.alive(name) for name in (PANEL, GATEWAY, *state.nodes))
+    return asked and not state.kept and all(state.alive(name) for name in (PANEL, GATEWAY, *state.nodes))
 
 
 def _end(checkout: Path, store: Store, state: State) -> None:
@@ -375,6 +400,7 @@ def _end(checkout: Path, store: Store, state: State) -> None:
         shutil.rmtree(state.run, ignore_errors=True)
         for name in state.nodes:
             (store.folder / f"{name}.qcow2").unlink(missing_ok=True)
+        shutil.rmtree(store.folder / KEPT, ignore_errors=True)
         inventory.remove_all(checkout)
         store.forget()
 

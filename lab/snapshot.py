@@ -55,6 +55,20 @@ class Snapshot:
         return (self.folder / "host_key.pub").read_text().strip()
 
 
+def keep(disk: Path, monitor: Path, origin: Snapshot, folder: Path) -> Snapshot:
+    """Stop a running node and keep it as it is: its disk, its state, and who it is. It does not run afterwards."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    kept = Snapshot(folder)
+    with Qmp(monitor) as machine:
+        machine.save(kept.state)
+        machine.command("quit")
+    disk.rename(kept.disk)
+    for file in (origin.seed, origin.folder / "host_key.pub"):
+        shutil.copy2(file, folder / file.name)
+    return kept
+
+
 def ensure(image: Image, accelerator: Accelerator, nodes: Sequence[Node]) -> dict[str, Snapshot]:
     """A snapshot of every node; those that the cache lacks are booted, all at once."""
     folder = image.folder / f"{accelerator.key}-{_machine_key(accelerator)}"

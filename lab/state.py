@@ -64,7 +64,8 @@ class State:
     cabling_name: str
     run: str  # folder of the sockets; short, since a socket's path may have 107 bytes
     ports: dict[str, int]  # node -> SSH port on 127.0.0.1
-    snapshots: dict[str, str] = field(default_factory=dict)  # node -> folder in the cache
+    snapshots: dict[str, str] = field(default_factory=dict)  # node -> folder, in the cache or kept by us
+    kept: bool = False  # `reset` goes back to the nodes as they were when they were kept
     image: str = ""
     accelerator: str = ""
     accelerator_arguments: list[str] = field(default_factory=list)
