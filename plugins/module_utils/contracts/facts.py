@@ -75,7 +75,7 @@ class HalfFacts(t.TypedDict):
     fec: str | None
     mtu: int | None
     carrier_down_count: int | None
-    ipv4: list[str]  # CIDR
+    ipv4: list[str] | None  # CIDR; None: not known
     rdma: RdmaFacts | None
     pcie: PcieFacts | None
     counters: dict[str, int]  # error counters by the driver's own name; absent means not provided
@@ -142,8 +142,8 @@ class NodeFacts(t.TypedDict):
     memlock_kib: int | None  # -1: unlimited
     uverbs: list[str]
     halves: list[HalfFacts]
-    addresses: dict[str, list[str]]  # every netdev -> CIDRs
-    routes: list[RouteFacts]
+    addresses: dict[str, list[str]] | None  # every netdev -> CIDRs; None: ip is missing or did not answer
+    routes: list[RouteFacts] | None
     lldp: list[LldpNeighbour] | None
     nccl_files: list[NcclFileFacts]
     netplan_files: list[NetplanFile]

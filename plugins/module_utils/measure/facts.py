@@ -42,7 +42,16 @@ from ..verdict.admission import ADMISSION_FILE, VERIFIER
 from .sysfs import INFINIBAND, error_counters, gids_of, rdma_devices
 
 if t.TYPE_CHECKING:
-    from ..contracts import AdmissionFacts, HalfFacts, NcclFileFacts, NetplanFile, NodeFacts, PcieFacts, RdmaFacts
+    from ..contracts import (
+        AdmissionFacts,
+        HalfFacts,
+        NcclFileFacts,
+        NetplanFile,
+        NodeFacts,
+        PcieFacts,
+        RdmaFacts,
+        RouteFacts,
+    )
     from ..host import Host, Process
     from ..probe.links import RdmaLink
 
@@ -109,7 +118,7 @@ def node_facts(host: Host, node: str, packages: t.Sequence[str] = ()) -> NodeFac
     commands = _Commands(host)
     netdevs = _fabric_netdevs(host)
     _start_all(commands, host, netdevs, packages)
-    interfaces = commands.read("addresses", parse_addresses) or []
+    interfaces = commands.read("addresses", parse_addresses)
     halves = _halves(host, commands, netdevs, interfaces)
     installed = commands.read("packages", parse_packages, accept=(0, 1)) or {}
     return {
@@ -133,11 +142,8 @@ def node_facts(host: Host, node: str, packages: t.Sequence[str] = ()) -> NodeFac
         "memlock_kib": parse_memlock_kib(host.read("/proc/self/limits") or ""),
         "uverbs": [name for name in host.names("/dev/infiniband") if name.startswith("uverbs")],
         "halves": halves,
-        "addresses": {interface.name: list(interface.addresses) for interface in interfaces},
-        "routes": [
-            {"dst": route.dst, "dev": route.dev, "gateway": route.gateway, "linkdown": route.linkdown}
-            for route in commands.read("routes", parse_routes) or []
-        ],
+        "addresses": None if interfaces is None else {item.name: list(item.addresses) for item in interfaces},
+        "routes": _routes(commands),
         "lldp": _lldp(commands),
         "nccl_files": _nccl_files(host),
         "netplan_files": _netplan_files(host, halves),
@@ -214,19 +220,23 @@ def _driver(host: Host, netdev: str) -> str | None:
 
 
 def _halves(
-    host: Host, commands: _Commands, netdevs: t.Sequence[str], interfaces: t.Sequence[Interface]
+    host: Host, commands: _Commands, netdevs: t.Sequence[str], interfaces: t.Sequence[Interface] | None
 ) -> list[HalfFacts]:
     links = commands.read("rdma", parse_rdma_links) or []
     infos = {info.device: info for info in commands.read("devinfo", parse_devinfo) or []}
-    ipv4 = {item.name: [address for address in item.addresses if ":" not in address] for item in interfaces}
+    addresses = None if interfaces is None else {item.name: item.addresses for item in interfaces}
     rdma = {link.netdev: link for link in links if link.netdev}
     return [
-        _half(host, commands, netdev, ipv4.get(netdev, []), _rdma_facts(host, rdma.get(netdev), infos))
+        _half(host, commands, netdev, _ipv4(addresses, netdev), _rdma_facts(host, rdma.get(netdev), infos))
         for netdev in netdevs
     ]
 
 
-def _half(host: Host, commands: _Commands, netdev: str, ipv4: list[str], rdma: RdmaFacts | None) -> HalfFacts:
+def _ipv4(addresses: t.Mapping[str, t.Sequence[str]] | None, netdev: str) -> list[str] | None:
+    return None if addresses is None else [address for address in addresses.get(netdev, ()) if ":" not in address]
+
+
+def _half(host: Host, commands: _Commands, netdev: str, ipv4: list[str] | None, rdma: RdmaFacts | None) -> HalfFacts:
     base = f"{_NET}/{netdev}"
     pci = host.link_name(f"{base}/device")
     port_name = host.read_line(f"{base}/phys_port_name")
@@ -299,6 +309,15 @@ def _renderer(host: Host, netdevs: t.Sequence[str]) -> str | None:
         if "connection-uuid=" in (host.read(f"/run/NetworkManager/devices/{index}") or ""):
             return "NetworkManager"
     return None
+
+
+def _routes(commands: _Commands) -> list[RouteFacts] | None:
+    routes = commands.read("routes", parse_routes)
+    if routes is None:
+        return None
+    return [
+        {"dst": route.dst, "dev": route.dev, "gateway": route.gateway, "linkdown": route.linkdown} for route in routes
+    ]
 
 
 def _lldp(commands: _Commands) -> list[t.Any] | None:

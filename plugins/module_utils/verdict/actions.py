@@ -10,7 +10,7 @@ import typing as t
 from ..contracts import CheckRecord, Plan
 from .direction import OneWay, common_way
 from .matrix import Isolation, Part
-from .records import Records
+from .records import Records, title
 
 SHOWN_ALTERNATIVES = 4
 
@@ -31,6 +31,11 @@ def action(plan: Plan, records: Records, symptoms: Records, isolation: Isolation
     at_plug = [record for record in symptoms if record["level"] == "half-link" and record["remedy"]]
     if at_plug and kinds & {"link", "half-link"}:
         return at_plug[0]["remedy"][0]  # to look at a plug is less than to swap a cable
+    settings = [record for record in symptoms if record["cause"] in ("configuration", "software") and record["remedy"]]
+    if settings:
+        return settings[0]["remedy"][0]  # no cable mends a setting
+    if all(record["outcome"] == "unknown" for record in symptoms):
+        return _measure_again(symptoms)
     ambiguous = plan["topology"] == "direct" or kinds & {"common cause", "switch"}
     if ambiguous and not kinds & {"cage", "port"} and (known := _known_cause(symptoms)):
         return known
@@ -40,6 +45,12 @@ def action(plan: Plan, records: Records, symptoms: Records, isolation: Isolation
         names = dict.fromkeys(together(chosen) for chosen in isolation.explanations[:SHOWN_ALTERNATIVES])
         return f"tell {' or '.join(names)} apart: {_discriminate(plan, parts)}"
     return _ACTIONS[parts[0].kind](plan, parts[0])
+
+
+def _measure_again(symptoms: Records) -> str:
+    """Nothing was seen to fail, so nothing is to be moved: what kept the instrument from measuring comes first."""
+    with_remedy = [record["remedy"][0] for record in symptoms if record["remedy"]]
+    return with_remedy[0] if with_remedy else f"{title(symptoms[0])}: {symptoms[0]['message']}"
 
 
 def _known_cause(symptoms: Records) -> str | None:

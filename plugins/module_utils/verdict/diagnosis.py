@@ -13,6 +13,7 @@ import typing as t
 
 from ..contracts import CheckRecord, Diagnosis, PathPlan, Plan
 from .actions import SHOWN_ALTERNATIVES, action, together
+from .checks import CHECKS
 from .direction import refined
 from .matrix import Isolation, Part, isolate
 from .outcome import CHECK_MODE
@@ -25,6 +26,7 @@ from .records import (
     pair_nodes,
     refuses,
     subject_key,
+    title,
 )
 
 
@@ -34,10 +36,9 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
     plain = [record for record in roots if explains_itself(record)]
     symptoms = _symptoms(records)
     isolation = isolated(plan, records)
-    # Nodes that could not be compared do not differ, and a collective that fails accuses none of its ranks.
-    accused = [record for record in plain if record["level"] != "cluster" or _differ(record)]
-    suspects = list(dict.fromkeys(_suspect(record) for record in accused))
-    suspects += [together(explanation) for explanation in isolation.explanations[:SHOWN_ALTERNATIVES]]
+    suspects = list(dict.fromkeys(_suspect(record) for record in _accused(plain)))
+    found = [together(explanation) for explanation in isolation.explanations[:SHOWN_ALTERNATIVES]]
+    suspects += [name for name in found if name not in suspects]
     at_once, suspects_at_once = both_halves(plan, records)
     of_two = [record for record in roots if is_of_two_ranks(record)]
     suspects_at_once = [*suspects_at_once, *_slow_together(of_two, records)]
@@ -85,10 +86,28 @@ def _failing(plan: Plan, symptoms: Records) -> list[str]:
 
 
 def explains_itself(record: CheckRecord) -> bool:
-    """A finding that needs no matrix: a node, a difference between nodes, a setting."""
+    """A finding that needs no matrix: a node, a difference between nodes, a setting, what could not be read."""
     if record["level"] in ("node", "cluster"):
         return True
-    return record["level"] == "half-link" and record["cause"] in ("configuration", "software")
+    return record["level"] == "half-link" and (_is_unread(record) or record["cause"] in ("configuration", "software"))
+
+
+def _is_unread(record: CheckRecord) -> bool:
+    return record["cause"] == "instrument" and not CHECKS[record["check"]].active
+
+
+def _accused(plain: t.Sequence[CheckRecord]) -> list[CheckRecord]:
+    """Nodes that could not be compared do not differ, and a collective that fails accuses none of its ranks.
+
+    What could not be read of a port is the same gap as what could not be read of its node.
+    """
+    nodes = {record["subject"]["node"] for record in plain if record["level"] == "node"}
+    return [
+        record
+        for record in plain
+        if (record["level"] != "cluster" or _differ(record))
+        and not (record["level"] == "half-link" and _is_unread(record) and record["subject"]["node"] in nodes)
+    ]
 
 
 def _differ(record: CheckRecord) -> bool:
@@ -166,7 +185,7 @@ def _next_action(
         if record["remedy"]:
             return record["remedy"][0]
     if plain:
-        return f"{plain[0]['check']} {subject_key(plain[0])}: {plain[0]['message']}".replace("  ", " ")
+        return f"{title(plain[0])}: {plain[0]['message']}"
     found = action(plan, records, symptoms, isolation)
     if found is not None:
         return found

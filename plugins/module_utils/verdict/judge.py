@@ -32,6 +32,9 @@ _READ_WITH = {
     "kernel_log": "journalctl",
     "addresses": "ip",
     "routes": "ip",
+    "ipv4": "ip",
+    "rdma": "rdma",
+    "active_mtu": "ibv_devinfo",
     "packages": "dpkg-query",
 }
 
@@ -110,8 +113,9 @@ def _gap(view: View, root: str, path: list[str]) -> str:
     value = view.sources()[root][0]
     if value is None or (isinstance(value, list) and None in value):
         return view.absence(root)
-    tool = _READ_WITH.get(path[0]) if path else None
-    problems = value.get("problems") if isinstance(value, dict) else None
+    tool = next((_READ_WITH[part] for part in reversed(path) if part in _READ_WITH), None)
+    facts = view.sources().get("facts", (None, None))[0]
+    problems = facts.get("problems") if isinstance(facts, dict) else None
     said = [str(problem) for problem in problems or [] if tool and f"`{tool}" in str(problem)]
     failure = value.get("failure") if isinstance(value, dict) and root in OF_NCCL else None
     said += [f"{failure['stage']}: {failure['message']}"] if failure and fits(failure, Failure) else []

@@ -115,7 +115,7 @@ def _refusals(reading: Reading, node: str, missing: Missing, take_over: bool) ->
 
 def _wrong_addresses(plan: Plan, node: str, facts: NodeFacts) -> t.Iterator[Note]:
     planned = {half["netdev"]: half for half in plan["nodes"][node]["halves"]}
-    for netdev, cidrs in facts["addresses"].items():
+    for netdev, cidrs in (facts["addresses"] or {}).items():
         for own in (ipaddress.ip_interface(cidr) for cidr in cidrs):
             if netdev in planned and str(own.ip) == plan["nodes"][node]["mgmt_ip"]:
                 yield Note(f"{node} is managed at {own.ip} over {netdev}", f"manage {node} over its RJ45 port")

@@ -342,10 +342,12 @@ def test_an_empty_node_is_all_unknown_and_says_why(empty: Tree) -> None:
         "renderer",
         "time_sync",
         "os_id",
+        "addresses",
+        "routes",
     )
     assert {name: facts[name] for name in unknown} == dict.fromkeys(unknown)
-    assert facts["halves"] == facts["routes"] == facts["uverbs"] == facts["hazards"] == []
-    assert facts["memory_kib"] == facts["addresses"] == {}
+    assert facts["halves"] == facts["uverbs"] == facts["hazards"] == []
+    assert facts["memory_kib"] == {}
     assert facts["packages"] == {"perftest": None}
     assert len(facts["problems"]) == 7
     assert "/proc/meminfo has no MemTotal but nothing" in facts["problems"]
@@ -361,6 +363,12 @@ def test_commands_that_print_something_else_are_problems(gb10: Tree) -> None:
     assert half(facts, "enp1s0f0np0")["rdma"] is None
     assert facts["lldp"] is None
     assert len(facts["problems"]) == 3
+
+
+def test_without_ip_no_address_is_not_known_to_be_missing(gb10: Tree) -> None:
+    gb10.command("ip", "exit 1")
+    facts = gb10.facts()
+    assert half(facts, "enp1s0f0np0")["ipv4"] is facts["addresses"] is facts["routes"] is None
 
 
 def test_commands_that_hang_cost_one_time_limit_together(gb10: Tree, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import typing as t
 
 from ...contracts import NodeFacts
@@ -43,15 +44,27 @@ def equality(cluster: ClusterView, limits: Limits) -> Outcome:
         return unknown(f"not known: {', '.join(missing)}", measured=measured)
     if not differing:
         return passed(f"equal: {', '.join(found)}", measured=measured)
+    odd = sorted({node for values in differing.values() for node in _minority(values)})
     return failed(
         "; ".join(
             f"{name} differs: {', '.join(f'{node} {value}' for node, value in values.items())}"
             for name, values in differing.items()
         ),
         cause="software",
-        remedy=["bring all nodes to the same DGX OS update, then measure again"],
+        remedy=[f"bring {' and '.join(odd)} to the DGX OS update of the others, then measure again"]
+        if len(odd) < len(cluster.members)
+        else ["bring all nodes to the same DGX OS update, then measure again"],
         measured=measured,
     )
+
+
+def _minority(values: dict[str, object]) -> list[str]:
+    """The nodes that are not as more than half of them are; all, when there is no such majority."""
+    counts = collections.Counter(str(value) for value in values.values())
+    common, count = counts.most_common(1)[0]
+    if 2 * count <= len(values):
+        return list(values)
+    return [node for node, value in values.items() if str(value) != common]
 
 
 def _read(name: str, facts: NodeFacts) -> object:

@@ -22,7 +22,7 @@ _CONGESTION = frozenset({"packet_seq_err", "out_of_sequence", "out_of_seq_reques
 @check(
     "L01",
     scope="half",
-    needs=("half.carrier", "half.operstate"),
+    needs=("half.operstate",),
     parents=("N00", "N02"),
     far_parents=("N00",),  # a node without power takes the carrier of its neighbours with it
     limits={"speed_mbps": Equals},
@@ -34,6 +34,8 @@ def carrier(half: HalfView, limits: Limits) -> Outcome:
     100000 Mb/s is a 100G cable, or a switch port that is not forced to 200G-baseCR4.
     """
     found = half.half
+    if found["carrier"] is None:
+        return _no_word_of_a_carrier(half)
     if not found["carrier"]:
         return failed(
             f"no carrier on {found['netdev']}",
@@ -50,8 +52,11 @@ def carrier(half: HalfView, limits: Limits) -> Outcome:
     measured = {"carrier": True, "operstate": found["operstate"]} | {name: values[name] for name in wanted}
     threshold = {name: limit.equals for name, limit in wanted.items()}
     if silent:
+        why = [problem for problem in half.facts["problems"] if found["netdev"] in problem]
         return unknown(
-            f"{found['netdev']} does not tell its {', '.join(silent)}", measured=measured, threshold=threshold
+            ": ".join([f"{found['netdev']} does not tell its {', '.join(silent)}", *why[:1]]),
+            measured=measured,
+            threshold=threshold,
         )
     wrong = [
         f"{name} {values[name]} (expected {limit.equals})"
@@ -67,6 +72,19 @@ def carrier(half: HalfView, limits: Limits) -> Outcome:
             threshold=threshold,
         )
     return passed(f"{found['speed_mbps']} Mb/s", measured=measured, threshold=threshold)
+
+
+def _no_word_of_a_carrier(half: HalfView) -> Outcome:
+    """The kernel says nothing about the carrier of a port that is switched off."""
+    netdev, measured = half.planned["netdev"], {"carrier": None, "operstate": half.half["operstate"]}
+    if half.half["operstate"] != "down":
+        return unknown(f"whether {netdev} has a carrier is not known", measured=measured)
+    return failed(
+        f"{netdev} is switched off",
+        cause="configuration",
+        remedy=[f"run `ip link set {netdev} up` on {half.node}, or site.yml: role fabric sets it up"],
+        measured=measured,
+    )
 
 
 @check(
@@ -129,7 +147,7 @@ def live_mtu(half: HalfView, limits: Limits) -> Outcome:
 @check(
     "L05",
     scope="half",
-    needs=("half.ipv4", "facts.addresses", "facts.routes"),
+    needs=("facts.addresses", "facts.routes", "half.ipv4"),
     parents=("N00", "N02", "L01"),  # without a carrier networkd takes the address away
 )
 def addresses(half: HalfView, limits: Limits) -> Outcome:
@@ -140,17 +158,19 @@ def addresses(half: HalfView, limits: Limits) -> Outcome:
     """
     planned = half.planned
     wanted = f"{planned['ipv4']}/{planned['prefix']}"
-    found = half.half["ipv4"]
+    found = half.half["ipv4"] or []
     intruders = _others_in_subnet(half)
     stray = _stray_routes(half)
     measured = {"ipv4": found, "same_subnet": intruders, "stray_routes": stray}
     threshold = {"ipv4": [wanted], "subnet": planned["subnet"]}
     remedy = [f"run site.yml: role fabric writes the planned addresses of {half.node}"]
-    problems = []
+    problems: list[str] = []
     if wanted not in found:
         problems.append(f"{planned['netdev']} has {' '.join(found) or 'no address'}, planned is {wanted}")
     if intruders:
         problems.append(f"{planned['netdev']} and {' '.join(intruders)} are in one subnet {planned['subnet']}")
+    if stray and not problems:
+        remedy = [f"remove {stray[0]} on {half.node}"]  # role fabric takes nobody's routes away
     problems += stray
     if problems:
         return failed("; ".join(problems), cause="configuration", remedy=remedy, measured=measured, threshold=threshold)
@@ -169,10 +189,10 @@ def addresses(half: HalfView, limits: Limits) -> Outcome:
 def _others_in_subnet(half: HalfView) -> list[str]:
     """Other interfaces of the node with an address in the subnet of this half, or in one that this half is in."""
     own = [ipaddress.ip_network(half.planned["subnet"])]
-    own += [ipaddress.ip_interface(address).network for address in half.half["ipv4"]]
+    own += [ipaddress.ip_interface(address).network for address in half.half["ipv4"] or []]
     return sorted(
         netdev
-        for netdev, addresses_ in half.facts["addresses"].items()
+        for netdev, addresses_ in (half.facts["addresses"] or {}).items()
         if netdev != half.planned["netdev"] and any(_overlaps(address, own) for address in addresses_)
     )
 
@@ -185,7 +205,7 @@ def _overlaps(address: str, networks: list[t.Any]) -> bool:
 def _stray_routes(half: HalfView) -> list[str]:
     netdev, subnet = half.planned["netdev"], half.planned["subnet"]
     stray = []
-    for route in half.facts["routes"]:
+    for route in half.facts["routes"] or []:
         if (route["dst"], route["dev"]) == ("default", netdev):
             stray.append(f"a default route over {netdev}")
         if route["dst"] == subnet and route["dev"] != netdev:
@@ -271,7 +291,7 @@ def error_counters(half: HalfView, limits: Limits) -> Outcome:
     "L10",
     scope="half",
     needs=("facts.netplan_files",),
-    parents=("N00",),
+    parents=("N00", "N02"),  # whom a file names is known of interfaces that are there
 )
 def persistence(half: HalfView, limits: Limits) -> Outcome:
     """The address is in our netplan file, so that it is there after a reboot, and no other file names the interface."""

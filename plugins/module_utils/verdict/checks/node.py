@@ -92,13 +92,14 @@ def nic_present(node: NodeView, limits: Limits) -> Outcome:
         return passed("no cable is planned, and without one the NIC is off", measured={"functions": found})
     if len(found) == expected:
         return passed(f"{len(found)} functions", measured={"functions": found})
+    cold_start = f"power {node.node} off, unplug it for 60 s and start it with the cables attached"
     return failed(
         f"{len(found)} of {expected} NIC functions found",
         cause="hardware",
-        remedy=[
-            f"plug the cables of {node.node} in; the NIC is powered off without one",
-            f"power {node.node} off, unplug it for 60 s and start it with the cables attached",
-        ],
+        # One function is enough to see that the NIC has power.
+        remedy=[cold_start]
+        if found
+        else [f"plug the cables of {node.node} in; the NIC is off without one", cold_start],
         measured={"functions": found},
     )
 
@@ -107,7 +108,7 @@ def nic_present(node: NodeView, limits: Limits) -> Outcome:
     "N03",
     scope="node",
     needs=("halves.pcie.current_speed_gts", "halves.pcie.current_width"),
-    parents=("N00",),
+    parents=("N00", "N02"),
     limits={"speed_gts": AtLeast, "width": AtLeast},
 )
 def pcie(node: NodeView, limits: Limits) -> Outcome:
@@ -229,19 +230,28 @@ def unlimited(locked_kib: int | None, limits: Limits, place: str, remedy: str) -
     )
 
 
-@check("N07", scope="node", needs=("facts.uverbs", "facts.halves.netdev"), parents=("N00",))
+@check("N07", scope="node", needs=("facts.uverbs", "facts.halves.netdev", "facts.problems"), parents=("N00", "N02"))
 def verbs_devices(node: NodeView, limits: Limits) -> Outcome:
-    """Every RDMA device has its /dev/infiniband/uverbs file. Without it NCCL falls back to TCP without a word."""
+    """Every planned half has its RDMA device, and every device its /dev/infiniband/uverbs file.
+
+    Without them NCCL falls back to TCP without a word.
+    """
     devices = sorted(half["rdma"]["device"] for half in node.facts["halves"] if half["rdma"])
     files = node.facts["uverbs"]
     measured = {"devices": devices, "uverbs": files}
     if not node.planned:
         return passed("no cable is planned", measured=measured)
+    unread = [problem for problem in node.facts["problems"] if problem.startswith("`rdma")]
+    if unread:
+        return unknown(f"the RDMA devices are not known: {unread[0]}", measured=measured)
     if not devices:
-        return unknown(
-            "there is no RDMA device",
+        return unknown("there is no RDMA device", cause="software", remedy=_drivers(node), measured=measured)
+    bare = [half["netdev"] for half in node.halves if half is not None and half["rdma"] is None]
+    if bare:
+        return failed(
+            f"{' '.join(bare)} has no RDMA device",
             cause="software",
-            remedy=[f"see whether the drivers of the NIC (mlx5_core, mlx5_ib) are loaded on {node.node}"],
+            remedy=_drivers(node),
             measured=measured,
         )
     if len(files) >= len(devices):
@@ -252,6 +262,10 @@ def verbs_devices(node: NodeView, limits: Limits) -> Outcome:
         remedy=[f"load ib_uverbs on {node.node}; in a container pass --device /dev/infiniband"],
         measured=measured,
     )
+
+
+def _drivers(node: NodeView) -> list[str]:
+    return [f"see whether the drivers of the NIC (mlx5_core, mlx5_ib) are loaded on {node.node}"]
 
 
 @check(

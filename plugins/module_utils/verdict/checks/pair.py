@@ -60,7 +60,13 @@ def verbs(way: DirectionView, limits: Limits) -> Outcome:
     details: dict[str, t.Any] = {"measured": measured, "threshold": threshold, "evidence": _evidence(runs[-1])}
     doubt = _doubt(runs)
     if doubt:
-        return unknown(doubt, remedy=[f"measure {_nodes(way)} again"], **details)
+        newer = "see that perftest there is 24.01 or newer, whose JSON can be read"
+        then = (
+            newer
+            if "JSON" in doubt
+            else f"see what {runs[0]['argv'][0] if runs[0]['argv'] else 'perftest'} prints there"
+        )
+        return unknown(doubt, remedy=[_measure_again(way, then)], **details)
     wrong = _wrong_way(way, runs, expected)
     if wrong and _by_another_device(way, runs):
         help_ = remedies("wrong-hca", _nodes(way))
@@ -78,8 +84,15 @@ def _failure(way: DirectionView | PairView, failure: Failure) -> Outcome:
     message = f"{failure['stage']}: {failure['message']}"
     if failure["cause"] in ("hardware", "configuration", "software"):
         return failed(message, cause=failure["cause"], remedy=[f"look at {_nodes(way)}"], evidence=evidence)
+    if failure["cause"] == "instrument":
+        tool, *_arguments = failure["argv"] or ["perftest"]
+        return unknown(message, remedy=[_measure_again(way, f"see what {tool} prints there")], evidence=evidence)
     remedy = [f"see that {_nodes(way)} are both up and measure at the same time"]
     return unknown(message, cause=failure["cause"], remedy=remedy, evidence=evidence)
+
+
+def _measure_again(way: DirectionView | PairView, then: str) -> str:
+    return f"measure {_nodes(way)} again; if it stays so, {then}"
 
 
 def _doubt(runs: list[BandwidthRun]) -> str | None:
@@ -392,7 +405,7 @@ def egress(way: DirectionView, limits: Limits) -> Outcome:
     peer = ipaddress.ip_address(way.receiver["ipv4"])
     candidates = [
         (network.prefixlen, route["dev"])
-        for route in way.facts["routes"]
+        for route in way.facts["routes"] or []
         if peer in (network := ipaddress.ip_network("0.0.0.0/0" if route["dst"] == "default" else route["dst"]))
     ]
     planned = way.sender["netdev"]
@@ -404,7 +417,11 @@ def egress(way: DirectionView, limits: Limits) -> Outcome:
     return failed(
         f"{peer} is reached over {' and '.join(devices) or 'nothing'}, planned is {planned}",
         cause="configuration",
-        remedy=[f"run site.yml: role fabric writes the planned addresses of {way.sender['node']}"],
+        remedy=[
+            f"remove the route to {peer} over {' and '.join(astray)} on {way.sender['node']}"
+            if (astray := [device for device in devices if device != planned])
+            else f"run site.yml: role fabric writes the planned addresses of {way.sender['node']}"
+        ],
         measured=measured,
         threshold={"device": planned},
     )

@@ -42,6 +42,7 @@ class Case:
     cause: str | None = None
     profile: str = GB10
     topology: str = "triangle"
+    remedy: str = ""
 
 
 def facts(**values: t.Any) -> t.Callable[[Reading], t.Any]:
@@ -203,6 +204,8 @@ def gpu(name: str, capability: str | None) -> dict[str, t.Any]:
     return {"name": name, "compute_cap": capability, "driver": "580.95.05"}
 
 
+NO_RDMA_TOOL = "`rdma -j link` ended with 127: rdma: command not found"
+NO_IP = "`ip -j addr` ended with 127: ip: command not found"
 NETPLAN = {"path": "/etc/netplan/40-cx7.yaml", "interfaces": ["enp1s0f0np0"], "owned": False, "sha256": "0"}
 OWN = {"path": "/etc/netplan/60-gb10-fabric.yaml", "interfaces": ["enp1s0f0np0"], "owned": True, "sha256": "0"}
 AER_FATAL = "pcieport 0000:00:00.0: AER: Uncorrectable (Fatal) error message received from 0000:01:00.0"
@@ -227,8 +230,17 @@ CASES = [
         "fail",
         "3 of 4",
         "hardware",
+        remedy="power spark1 off",
     ),
-    Case("no NIC with a cable", "N02", "spark1", facts(halves=[]), "fail", "0 of 4"),
+    Case(
+        "no NIC with a cable",
+        "N02",
+        "spark1",
+        facts(halves=[]),
+        "fail",
+        "0 of 4",
+        remedy="plug the cables of spark1 in",
+    ),
     Case("no NIC without a cable", "N02", "spark1", facts(halves=[]), "pass", "without one", topology="single"),
     Case("halves not known", "N02", "spark1", facts(halves=None), "unknown"),
     Case(
@@ -261,6 +273,11 @@ CASES = [
         lambda r: [entry.update(rdma=None) for entry in r.facts["spark1"]["halves"]],
         "unknown",
         "no RDMA device",
+        "software",
+    ),
+    Case("one RDMA device gone", "N07", "spark1", half(rdma=None), "fail", "enp1s0f0np0 has no RDMA device"),
+    Case(
+        "rdma is not installed", "N07", "spark1", facts(problems=[NO_RDMA_TOOL]), "unknown", "rdma: command not found"
     ),
     Case("no cable, no devices", "N07", "spark1", facts(halves=[], uverbs=[]), "pass", topology="single"),
     Case("uverbs not known", "N07", "spark1", facts(uverbs=None), "unknown"),
@@ -336,8 +353,25 @@ CASES = [
     Case("no FEC", "L01", HALF, half(fec="None"), "fail", "fec None"),
     Case("admin down", "L01", HALF, half(operstate="down"), "fail", "is down"),
     Case("lanes not told", "L01", HALF, half(lanes=None), "unknown", "does not tell its lanes"),
+    Case(
+        "why they are not told",
+        "L01",
+        HALF,
+        all_of(half(lanes=None), facts(problems=["`ethtool enp1s0f0np0` ended with 127: ethtool: command not found"])),
+        "unknown",
+        "does not tell its lanes: `ethtool enp1s0f0np0` ended with 127",
+    ),
     Case("no lanes in the lab", "L01", HALF, half(lanes=None, fec=None), "pass", profile=LAB),
-    Case("carrier not known", "L01", HALF, half(carrier=None), "unknown"),
+    Case("carrier not known", "L01", HALF, half(carrier=None), "unknown", "is not known"),
+    Case(
+        "switched off",
+        "L01",
+        HALF,
+        half(carrier=None, operstate="down"),
+        "fail",
+        "enp1s0f0np0 is switched off",
+        "configuration",
+    ),
     Case("rdma down", "L02", HALF, rdma(state="DOWN", physical_state="POLLING"), "fail", "DOWN, POLLING", "hardware"),
     Case(
         "bound to another netdev", "L02", HALF, rdma(netdev="enP2p1s0f0np0"), "fail", "enP2p1s0f0np0", "configuration"
@@ -371,10 +405,27 @@ CASES = [
     Case("two links in one subnet", "L05", HALF, second_address("enp1s0f1np1", "10.210.0.9/30"), "fail", "enp1s0f1np1"),
     Case("a wider network around it", "L05", HALF, second_address("wlP9s9", "10.0.0.5/8"), "fail", "wlP9s9"),
     Case("IPv6 elsewhere is no twin", "L05", HALF, second_address("wlP9s9", "fd00::1/64"), "pass"),
-    Case("default route", "L05", HALF, route("default", "enp1s0f0np0"), "fail", "a default route over enp1s0f0np0"),
+    Case(
+        "default route",
+        "L05",
+        HALF,
+        route("default", "enp1s0f0np0"),
+        "fail",
+        "a default route over enp1s0f0np0",
+        remedy="remove a default route over enp1s0f0np0 on spark1",
+    ),
     Case("stale bond", "L05", HALF, route("10.210.0.0/24", "bond0"), "fail", "over bond0"),
     Case("address is garbage", "L05", HALF, half(ipv4=["10.210.0.1/24", "garbage"]), "unknown", "cannot be judged"),
     Case("addresses not known", "L05", HALF, facts(addresses=None), "unknown"),
+    Case("address of the port not known", "L05", HALF, half(ipv4=None), "unknown", "ipv4 is not known"),
+    Case(
+        "why it is not known",
+        "L05",
+        HALF,
+        facts(addresses=None, problems=[NO_IP]),
+        "unknown",
+        "addresses is not known: `ip -j addr` ended with 127",
+    ),
     Case("no GID for the address", "L06", HALF, rdma(gids=[]), "fail", "no RoCE v2 entry", "configuration"),
     Case(
         "two GIDs",
@@ -782,7 +833,15 @@ CASES = [
         "over enP7s7",
         "configuration",
     ),
-    Case("a narrower route wins", "P07", WAY, route("10.210.0.2/32", "wlP9s9"), "fail", "over wlP9s9"),
+    Case(
+        "a narrower route wins",
+        "P07",
+        WAY,
+        route("10.210.0.2/32", "wlP9s9"),
+        "fail",
+        "over wlP9s9",
+        remedy="remove the route to 10.210.0.2 over wlP9s9 on spark1",
+    ),
     Case("a bare address is a route", "P07", WAY, route("10.210.0.2", "wlP9s9"), "fail", "over wlP9s9"),
     Case("two equal routes", "P07", WAY, route("10.210.0.0/24", "wlP9s9"), "fail", "enp1s0f0np0 and wlP9s9"),
     Case("no route", "P07", WAY, facts(routes=[]), "fail", "over nothing"),
@@ -818,6 +877,16 @@ CASES = [
         "fail",
         "kernel differs",
         "software",
+        remedy="bring spark1 to the DGX OS update of the others",
+    ),
+    Case(
+        "kernel differs everywhere",
+        "C01",
+        "spark1+spark2+spark3",
+        lambda r: [facts_.update(kernel=f"6.17.0-{name}") for name, facts_ in r.facts.items()],
+        "fail",
+        "kernel differs",
+        remedy="bring all nodes to the same DGX OS update",
     ),
     Case(
         "tool differs", "C01", "spark1+spark2+spark3", facts(packages={"perftest": "26.01"}), "fail", "perftest differs"
@@ -855,6 +924,7 @@ def test_check(case):
     if case.cause:
         assert outcome.cause == case.cause
     assert (outcome.cause is None) == (outcome.name in ("pass", "skipped"))
+    assert (outcome.remedy or ("",))[0].startswith(case.remedy)
 
 
 @pytest.mark.parametrize("name", [GB10, LAB])

@@ -397,7 +397,7 @@ def test_no_measurement_from_one_node_points_at_that_node():
     assert found["suspects"] == ["node spark3"]
 
 
-def test_no_verbs_anywhere_is_one_common_cause_and_not_six_cables():
+def test_no_verbs_anywhere_is_a_matter_of_every_node_and_not_of_six_cables():
     """As in containers, where there is no RDMA device."""
 
     def without_verbs(reading):
@@ -443,3 +443,44 @@ def test_nothing_to_say_about_a_healthy_cluster():
 )
 def test_suspects_in_words(name, topology, words):
     assert suspect(name, builders.plan(topology)) == words
+
+
+def test_what_could_not_be_read_is_no_matter_of_a_cable():
+    def no_devinfo(reading):
+        reading.facts["spark1"]["problems"].append("`ibv_devinfo` ended with 127: ibv_devinfo: command not found")
+        for half in reading.facts["spark1"]["halves"]:
+            half["rdma"]["active_mtu"] = None
+
+    found = diagnosis(builders.plan(), no_devinfo)
+    assert found["suspects"] == [f"port spark1:{cage}:{half}" for cage in ("p0", "p1") for half in ("a", "b")]
+    assert found["next_action"].startswith(
+        "L04 spark1:p0:a: rdma.active_mtu is not known: `ibv_devinfo` ended with 127"
+    )
+
+
+def test_no_cable_mends_a_route():
+    route = {"dst": "10.210.0.2/32", "dev": "wlP9s9", "gateway": None, "linkdown": False}
+    found = diagnosis(builders.plan(), lambda r: r.facts["spark1"]["routes"].append(route))
+    assert found["suspects"] == ["half-link spark1:p0:a-spark2:p1:a"]
+    assert found["next_action"] == "remove the route to 10.210.0.2 over wlP9s9 on spark1"
+
+
+def test_a_suspect_is_named_once():
+    def spoil(reading):
+        reading.facts["spark1"]["kernel_log"] = None
+        for half in reading.facts["spark1"]["halves"]:
+            half["carrier"] = False
+
+    suspects = diagnosis(builders.plan(), spoil)["suspects"]
+    assert suspects.count("node spark1") == 1
+    assert len(set(suspects)) == len(suspects)
+
+
+def test_a_function_that_vanished_is_one_finding():
+    def vanish(reading):
+        reading.facts["spark3"]["halves"].pop(1)
+        reading.facts["spark3"]["netplan_files"][0]["interfaces"].remove("enP2p1s0f0np0")
+
+    reading = builders.healthy_reading(builders.plan())
+    vanish(reading)
+    assert decide(reading, "run")["verdict"]["blocked_by"] == ["N02 spark3"]
