@@ -48,6 +48,11 @@ test-lab: setup-dev ## The whole on virtual Sparks, with injected faults
 test-lab-all: setup-dev ## The same, and every fault, every topology and a killed controller: an hour under emulation
 	@python tools/tests.py lab-all
 
+.PHONY: faults
+faults: setup-dev ## The fault matrix: evidence/faults.json, an hour under emulation [FAULTS='-k NAME', '--where recorded' ...]
+	@tools/apt-need lab/packages.txt
+	@python -m tests.faults $(FAULTS)
+
 # --- virtual Sparks ---
 
 .PHONY: lab-up

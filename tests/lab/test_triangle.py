@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from lab.api import Lab
+from tests.faults import live
+from tests.faults.case import hold_against
 from tests.lab.conftest import LATEST, Run, admitted, on, play, up
 
 NODES = ("spark1", "spark2", "spark3")
@@ -155,9 +157,15 @@ def test_each_fault_alone_refuses(lab: Lab, fault: Fault) -> None:
         fault.undo(lab)
 
 
-def test_a_half_down_is_named(lab: Lab) -> None:
-    HALF_DOWN.inject(lab)
+def test_a_fault_of_the_matrix_is_named_and_localised(lab: Lab) -> None:
+    (fault,) = [case for case in live.CASES if case.sample]
+    fault.inject(lab)
     try:
-        assert_refused_for(play("playbooks/validate.yml"), HALF_DOWN)
+        run = play("playbooks/validate.yml")
     finally:
-        HALF_DOWN.undo(lab)
+        lab.restore()
+    assert run.evidence is not None
+    (result,), alarms = hold_against(t.cast("t.Any", run.evidence), [fault], run.seconds)
+    assert result.detected, result.said
+    assert result.localised, result.said
+    assert alarms == []
