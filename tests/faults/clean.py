@@ -22,6 +22,7 @@ from tests.faults.report import Clean
 from tests.faults.spark import FIXTURES
 from tests.faults.world import World
 
+BOOTED = "Linux version 6.17.0-1014-nvidia (buildd@bos03-arm64-022) #14-Ubuntu SMP PREEMPT_DYNAMIC"
 HERRINGS = (
     "mlx5_pcie_event:326:(pid 12): Detected insufficient power on the PCIe slot (27W).",
     "cx7-pcie-hotplug MTKP0001:00: Cable plugin",
@@ -65,7 +66,7 @@ def _live_through(dice: random.Random, spark: t.Any) -> None:
     spark.files["proc/meminfo"] = (
         f"MemTotal: 127600748 kB\nMemAvailable: {available} kB\nCmaTotal: 1048576 kB\nCmaFree: {cma_free} kB\n"
     )
-    spark.kernel_says("\n".join(dice.sample(HERRINGS, dice.randint(0, len(HERRINGS)))))
+    spark.kernel_says("\n".join([BOOTED, *dice.sample(HERRINGS, dice.randint(0, len(HERRINGS)))]))
     spark.setting(dice.choice(("# NCCL_IB_DISABLE=1", "NCCL_DEBUG=WARN", "")))
     if dice.random() < 0.3:
         spark.files["etc/dgx-release"] = 'DGX_NAME="ASUS Ascent GX10"\n'
