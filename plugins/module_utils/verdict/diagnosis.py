@@ -15,6 +15,7 @@ from ..contracts import CheckRecord, Diagnosis, PathPlan, Plan
 from .actions import SHOWN_ALTERNATIVES, action, together
 from .checks import CHECKS
 from .direction import refined
+from .majority import ODD
 from .matrix import Isolation, Part, isolate
 from .outcome import CHECK_MODE
 from .records import (
@@ -36,7 +37,7 @@ def diagnose(plan: Plan, records: Records) -> Diagnosis:
     plain = [record for record in roots if explains_itself(record)]
     symptoms = _symptoms(records)
     isolation = isolated(plan, records)
-    suspects = list(dict.fromkeys(_suspect(record) for record in _accused(plain)))
+    suspects = list(dict.fromkeys(name for record in _accused(plain) for name in _suspects(record)))
     found = [together(explanation) for explanation in isolation.explanations[:SHOWN_ALTERNATIVES]]
     suspects += [name for name in found if name not in suspects]
     at_once, suspects_at_once = both_halves(plan, records)
@@ -162,13 +163,14 @@ def _refused(path: PathPlan, records: Records) -> bool:
     return any(concerns(record, path) for record in mine)
 
 
-def _suspect(record: CheckRecord) -> str:
+def _suspects(record: CheckRecord) -> list[str]:
     if record["level"] == "cluster":
-        return f"difference between {record['subject']['nodes'].replace(' ', ' and ')}"
+        odd = [f"node {node}" for node in record["measured"].get(ODD, [])]
+        return odd or [f"difference between {record['subject']['nodes'].replace(' ', ' and ')}"]
     if "path" in record["subject"]:
-        return f"path {record['subject']['path']}"
+        return [f"path {record['subject']['path']}"]
     kind = {1: "node", 2: "cage", 3: "port"}[len(record["subject"])]
-    return f"{kind} {subject_key(record)}"
+    return [f"{kind} {subject_key(record)}"]
 
 
 def _within(part: Part, suspects: str) -> bool:

@@ -26,7 +26,7 @@ _KEYS = """
     operstate os_version pass perftest profile physical_state planned rails ranks received_elsewhere reboot_required
     remote_ipv4 running runs same_subnet sent_elsewhere settled share shares slowest spread state subnet
     subnet_aware_routing transport transports uverbs version width gts bandwidth_drop latency_rise drops_with_boot
-    mtus
+    mtus odd_nodes
 """
 _VALUES = """
     a b p0 p1 by half sent received up down unknown RS DOWN INIT ARMED ACTIVE LINK_UP DISABLED POLLING Ethernet

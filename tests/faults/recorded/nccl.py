@@ -89,8 +89,8 @@ CASES = [
         library(build_id="0000000000000000"),
         Expected(
             "C11",
-            ("difference between spark1 and spark2 and spark3",),
-            "bring the same image",
+            SPARK1,
+            "bring the image, or the virtual environment, of the others to spark1",
             cause="software",
             signature="different-libraries",
         ),

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import collections
 import typing as t
 
 from ...contracts import NodeFacts
 from ..identity import firmware_of, gpu_driver_of
 from ..limits import Limits, OneOf
+from ..majority import ODD, odd_ones
 from ..outcome import Outcome, failed, passed, unknown
 from ..registry import check
 from ..views import ClusterView
@@ -44,7 +44,7 @@ def equality(cluster: ClusterView, limits: Limits) -> Outcome:
         return unknown(f"not known: {', '.join(missing)}", measured=measured)
     if not differing:
         return passed(f"equal: {', '.join(found)}", measured=measured)
-    odd = sorted({node for values in differing.values() for node in _minority(values)})
+    odd = _odd(list(differing.values()))
     return failed(
         "; ".join(
             f"{name} differs: {', '.join(f'{node} {value}' for node, value in values.items())}"
@@ -52,19 +52,17 @@ def equality(cluster: ClusterView, limits: Limits) -> Outcome:
         ),
         cause="software",
         remedy=[f"bring {' and '.join(odd)} to the DGX OS update of the others, then measure again"]
-        if len(odd) < len(cluster.members)
+        if odd
         else ["bring all nodes to the same DGX OS update, then measure again"],
-        measured=measured,
+        measured=measured | {ODD: odd},
     )
 
 
-def _minority(values: dict[str, object]) -> list[str]:
-    """The nodes that are not as more than half of them are; all, when there is no such majority."""
-    counts = collections.Counter(str(value) for value in values.values())
-    common, count = counts.most_common(1)[0]
-    if 2 * count <= len(values):
-        return list(values)
-    return [node for node, value in values.items() if str(value) != common]
+def _odd(differing: t.Sequence[dict[str, object]]) -> list[str]:
+    """Who is to follow the others; nobody, when one property has no majority or every node is odd in some way."""
+    found = [odd_ones(values) for values in differing]
+    odd = sorted({node for nodes in found for node in nodes})
+    return odd if all(found) and len(odd) < len(differing[0]) else []
 
 
 def _read(name: str, facts: NodeFacts) -> object:

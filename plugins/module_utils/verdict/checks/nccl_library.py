@@ -9,6 +9,7 @@ import typing as t
 
 from ...contracts import NcclLibrary
 from ..limits import Limits, MinVersion, OneOf
+from ..majority import ODD, odd_ones
 from ..outcome import Outcome, failed, passed, unknown
 from ..registry import check
 from ..views import ClusterView, RankView
@@ -95,10 +96,14 @@ def same_library(cluster: ClusterView, limits: Limits) -> Outcome:
     if len(set(ids.values())) <= 1:
         return passed("one NCCL" if ids else "one node has nothing to compare", measured=measured)
     said = ", ".join(f"{node} {mapped['version']} {ids[node][:12]}" for node, mapped in libraries.items())
+    odd = odd_ones(ids)
+    remedy = "bring the same image, or the same virtual environment, to all nodes"
+    if odd:
+        remedy = f"bring the image, or the virtual environment, of the others to {' and '.join(odd)}"
     return failed(
         f"the NCCL differs: {said}",
         cause="software",
-        remedy=["bring the same image, or the same virtual environment, to all nodes"],
-        measured=measured,
+        remedy=[remedy],
+        measured=measured | {ODD: odd},
         signature="different-libraries",
     )

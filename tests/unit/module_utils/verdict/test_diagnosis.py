@@ -327,6 +327,39 @@ def test_a_finding_of_the_cluster_names_its_nodes():
     assert found["suspects"] == ["node spark2", "difference between spark1 and spark2"]
 
 
+@pytest.mark.parametrize(
+    ("kernels", "suspects"),
+    [
+        pytest.param({"spark2": "6.17.0-1008"}, ["node spark2"], id="one of three"),
+        pytest.param({"spark1": "a", "spark2": "b", "spark3": "c"}, ["difference between"], id="all of three"),
+        pytest.param({"spark4": "6.17.0-1008"}, ["node spark4"], id="one of four"),
+        pytest.param({"spark1": "a", "spark4": "b"}, ["difference between"], id="two of four, each in its own way"),
+        pytest.param({"spark1": "a", "spark2": "a"}, ["difference between"], id="two against two"),
+    ],
+)
+def test_the_node_that_differs_from_most_is_the_suspect(kernels, suspects):
+    four = "spark4" in kernels or len(kernels) == 2
+    plan = builders.plan("switch", nodes=4) if four else builders.plan()
+
+    def install(reading):
+        for node, kernel in kernels.items():
+            reading.facts[node].update(kernel=kernel, newest_kernel=kernel)
+
+    found = diagnosis(plan, install)
+    if suspects == ["difference between"]:
+        suspects = [f"difference between {' and '.join(plan['nodes'])}"]
+        assert found["next_action"] == "bring all nodes to the same DGX OS update, then measure again"
+    else:
+        assert found["next_action"].startswith(f"bring {suspects[0].split()[1]} to the DGX OS update of the others")
+    assert found["suspects"] == suspects
+
+
+def test_who_differs_in_nccl_alone_is_the_suspect():
+    found = diagnosis(builders.plan(), lambda r: r.nccl["spark3"]["library"].update(build_id="c0db9360"))
+    assert found["suspects"] == ["node spark3"]
+    assert found["next_action"] == "bring the image, or the virtual environment, of the others to spark3"
+
+
 def test_a_finding_without_a_remedy_is_the_next_action_itself():
     found = diagnosis(builders.plan(), lambda r: r.facts["spark2"].update(kernel_log=None))
     assert found["suspects"] == ["node spark2"]
