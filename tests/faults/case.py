@@ -28,6 +28,7 @@ class Expected:
     cause: Cause | None = "configuration"
     signature: str | None = None
     also: tuple[str, ...] = ()  # other findings that belong to this fault, as patterns
+    noted: bool = False  # the profile only observes the check: nothing refuses, and its record says what to do
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,13 @@ def _result(evidence: EvidenceFile, case: Case, alone: bool, seconds: float) -> 
         "next_action": diagnosis["next_action"],
         "message": found[0]["message"] if found else None,
     }
-    detected = verdict["outcome"] == "refuse" and bool(found)
+    detected = bool(found) and (expected.noted or verdict["outcome"] == "refuse")
     return Result(case, detected, detected and _localised(evidence, expected, found, alone), seconds, said)
 
 
 def _is_it(record: CheckRecord, expected: Expected) -> bool:
     return (
-        is_root(record)
+        (not record["required"] if expected.noted else is_root(record))
         and title(record) == expected.finding
         and record["outcome"] == expected.outcome
         and record["cause"] == expected.cause
@@ -101,6 +102,8 @@ def _is_it(record: CheckRecord, expected: Expected) -> bool:
 def _localised(evidence: EvidenceFile, expected: Expected, found: list[CheckRecord], alone: bool) -> bool:
     diagnosis = evidence["verdict"]["diagnosis"]
     suspects = set(diagnosis["suspects"])
+    if expected.noted:
+        return any(record["remedy"][0].startswith(expected.action) for record in found if record["remedy"])
     if alone:
         return suspects == set(expected.suspects) and (diagnosis["next_action"] or "").startswith(expected.action)
     actions = [diagnosis["next_action"] or "", *(f"{title(record)}: {record['message']}" for record in found)]

@@ -26,7 +26,7 @@ def evidence_of(case: Recorded | Tool) -> tuple[EvidenceFile, float]:
 
 
 def _recorded(case: Recorded, folder: Path) -> Reading:
-    world = World(folder, case.topology)
+    world = World(folder, case.topology, case.nodes)
     case.spoil(world)
     return world.reading()
 

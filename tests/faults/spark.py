@@ -51,6 +51,7 @@ class Half:
     width: int = 4
     firmware: str = "28.45.4028"
     counters: dict[str, int] = field(default_factory=lambda: dict(RESIDUE))
+    drops: int = 1  # of the carrier since the boot: the boot of the other end
     vanished: bool = False  # the whole PCI function
     without_rdma: bool = False
     without_uverbs: bool = False
@@ -150,7 +151,7 @@ class Spark:
             "operstate": "up" if half.carrier else "down",
             "speed": half.speed,
             "mtu": half.mtu,
-            "carrier_down_count": int(cabled),
+            "carrier_down_count": half.drops if cabled else 0,
             "ifindex": 2 + HALF_PORTS.index(port),
         }
         for name, value in net.items():

@@ -17,8 +17,8 @@ Plug = tuple[str, str]
 class World:
     """Facts come from the probes over recorded trees; what was measured is built, by the profile of real nodes."""
 
-    def __init__(self, folder: Path, topology: Topology = "triangle") -> None:
-        self.plan = builders.plan(topology)
+    def __init__(self, folder: Path, topology: Topology = "triangle", nodes: int | None = None) -> None:
+        self.plan = builders.plan(topology, nodes)
         self.sparks = {name: Spark(folder, self.plan, name) for name in self.plan["nodes"]}
         self.cables: list[tuple[Plug, Plug]] = [
             t.cast("tuple[Plug, Plug]", tuple((end["device"], end["port"]) for end in link["ends"]))
@@ -42,7 +42,7 @@ class World:
         self.cables = [(names.get(first, first), names.get(second, second)) for first, second in self.cables]
 
     def spoil(self, change: t.Callable[[Reading], t.Any]) -> None:
-        """Change what was measured."""
+        """Change what was measured, or give another reading."""
         self.spoils.append(change)
 
     def reading(self) -> Reading:
@@ -52,7 +52,8 @@ class World:
         facts = {name: spark.facts() for name, spark in self.sparks.items()}
         reading = builders.healthy_reading(self.plan, facts=facts, discoveries=self._discoveries())
         for change in self.spoils:
-            change(reading)
+            changed = change(reading)
+            reading = changed if isinstance(changed, Reading) else reading
         return reading
 
     def _darken(self) -> None:

@@ -29,8 +29,8 @@ def action(plan: Plan, records: Records, symptoms: Records, isolation: Isolation
         return _wire(way)
     kinds = {part.kind for part in parts}
     at_plug = [record for record in symptoms if record["level"] == "half-link" and record["remedy"]]
-    if at_plug and kinds & {"link", "half-link"}:
-        return at_plug[0]["remedy"][0]  # to look at a plug is less than to swap a cable
+    if at_plug and kinds & {"link", "half-link", *(["node"] if plan["topology"] == "switch" else [])}:
+        return at_plug[0]["remedy"][0]  # to look at a plug is less than to swap a cable or to take another port
     settings = [record for record in symptoms if record["cause"] in ("configuration", "software") and record["remedy"]]
     if settings:
         return settings[0]["remedy"][0]  # no cable mends a setting
@@ -153,8 +153,8 @@ _ACTIONS: dict[str, t.Callable[[Plan, Part], str]] = {
         "everything fails alike: look at the node checks and at the measurement itself before any cable"
     ),
     "switch": lambda plan, part: (
-        f"no node counts an error, so look at {part.what}: all fabric ports in one bridge, offloaded to hardware, at"
-        " 200G-baseCR4 and without drops"
+        f"no node is to blame, so look at {part.what}: it is on, and all fabric ports are in one bridge, offloaded to"
+        " hardware, at 200G-baseCR4 and without drops"
     ),
     "path": lambda plan, part: (
         f"look at the switch between the ends of {part.what}, which both reach others: one bridge, hardware offload"

@@ -63,7 +63,8 @@ def cage_finding(plan: Plan, discoveries: t.Mapping[str, Discovery], plug: Plug)
         return CageFinding(plug, "absent", (), expected)
     heard = tuple(sorted(_heard(discovery, plug)))
     if heard:
-        return CageFinding(plug, "right" if _matches(plan, plug, heard, expected) else "wrong", heard, expected)
+        right = _matches(plan, discoveries, plug, heard, expected)
+        return CageFinding(plug, "right" if right else "wrong", heard, expected)
     silent = any(_CAGE_OF.get(netdev) == plug[1] for netdev in discovery["silent"])
     return CageFinding(plug, "silent" if silent else "down", (), expected)
 
@@ -92,11 +93,31 @@ def _heard(discovery: Discovery, plug: Plug) -> set[Plug]:
     return t.cast("set[Plug]", heard) - {plug}
 
 
-def _matches(plan: Plan, plug: Plug, heard: tuple[Plug, ...], expected: tuple[Plug, ...]) -> bool:
+def _matches(
+    plan: Plan,
+    discoveries: t.Mapping[str, Discovery],
+    plug: Plug,
+    heard: tuple[Plug, ...],
+    expected: tuple[Plug, ...],
+) -> bool:
     if plan["topology"] != "switch":
         return heard == expected
-    # A peer in its wrong cage is the peer's finding; here every peer must be heard, and nobody else.
-    return {node for node, _cage in heard} - {plug[0]} == {node for node, _cage in expected}
+    # A peer in its wrong cage is the peer's finding, and so is one that is cut off; here every other peer must be
+    # heard, and nobody else.
+    there = {node for node, _cage in expected} - _cut_off(plan, discoveries)
+    return {node for node, _cage in heard} - {plug[0]} == there
+
+
+def _cut_off(plan: Plan, discoveries: t.Mapping[str, Discovery]) -> set[str]:
+    """Nodes behind a switch that hear nobody and are heard by nobody: the cables of the others are not to blame."""
+    nodes = {port["node"] for port in plan["switch_ports"]}
+    heard = {
+        (name, neighbour["peer_node"])
+        for name, discovery in discoveries.items()
+        for neighbour in discovery["neighbours"]
+        if neighbour["peer_node"] != name
+    }
+    return nodes - {node for pair in heard for node in pair}
 
 
 def _names(plugs: t.Iterable[Plug]) -> str:

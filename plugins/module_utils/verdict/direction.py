@@ -108,9 +108,16 @@ def _cage(port: str) -> str:
 
 
 def _perhaps_switch(part: Part, plan: Plan, records: Records) -> Part:
-    if part.kind == "common cause" and plan["topology"] == "switch" and _is_between(plan, records):
+    behind_switch = part.kind == "common cause" and plan["topology"] == "switch"
+    if behind_switch and (_is_dark(plan, records) or _is_between(plan, records)):
         return Part("switch", _switch_name(plan), part.footprint)
     return part
+
+
+def _is_dark(plan: Plan, records: Records) -> bool:
+    """No node has a carrier: what their cables have in common is the switch."""
+    dark = [r for r in records if r["check"] == "L01" and is_root(r) and r["measured"].get("carrier") is False]
+    return len(dark) == _planned_halves(plan)
 
 
 def _is_between(plan: Plan, records: Records) -> bool:
@@ -121,7 +128,11 @@ def _is_between(plan: Plan, records: Records) -> bool:
     symptoms = [record for record in records if is_root(record) and "path" in record["subject"]]
     of_hosts = any(record["cause"] != "hardware" or record["signature"] == CLAMP for record in symptoms)
     clean = [record for record in records if record["check"] == "L08" and record["outcome"] == "pass"]
-    return not of_hosts and len(clean) == sum(len(node["halves"]) for node in plan["nodes"].values())
+    return not of_hosts and len(clean) == _planned_halves(plan)
+
+
+def _planned_halves(plan: Plan) -> int:
+    return sum(len(node["halves"]) for node in plan["nodes"].values())
 
 
 def _switch_name(plan: Plan) -> str:

@@ -130,12 +130,13 @@ def _cable(reading: Reading, ends: list[CageFinding]) -> tuple[str, Style]:
     wrong = [end for end in ends if is_wrong(reading.plan, end)]
     if wrong:
         return ", ".join(f"{' '.join(end.plug)} goes to {_plugs(end.heard)}" for end in wrong), "bad"
+    heard = {plug for end in ends for plug in end.heard}
+    if heard and reading.plan["topology"] == "switch":  # where others may be off
+        unheard = [plug for plug in ends[0].expected if plug[0] not in {node for node, _cage in heard}]
+        if unheard:
+            return f"hears {_plugs(sorted(heard))}, not {_plugs(unheard)}", "plain"
     if any(end.state == "right" for end in ends):
         return "as planned", "good"
-    heard = {plug for end in ends for plug in end.heard}
-    if heard:  # behind a switch, where others are off
-        unheard = [plug for plug in ends[0].expected if plug[0] not in {node for node, _cage in heard}]
-        return f"hears {_plugs(sorted(heard))}, not {_plugs(unheard)}", "plain"
     said = [text for end in ends for text in _by_lldp(reading, end.plug)]
     worst = next(end for state in ("absent", "silent", "down") for end in ends if end.state == state)
     return _UNHEARD[worst.state] + (f"; LLDP says {', '.join(said)}" if said else ""), "plain"

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from tests.faults.case import Expected
-from tests.faults.recorded.words import HALVES, address, both, case, half, on, ports, route
+from tests.faults.recorded.words import DARK, HALVES, address, both, case, half, measured, on, ports, requiring, route
 
 HALF_LINK = ("half-link spark1:p0:a-spark2:p1:a",)
 MISCABLED = ("cage spark1:p0", "cage spark2:p0", "cage spark2:p1", "cage spark3:p1")
-DARK = {"carrier": False, "speed": -1, "state": "DOWN", "physical": "DISABLED"}
 SMALL = {"mtu": 1500, "active_mtu": 1024}
 PLANNED_MTU = "run site.yml: role fabric sets MTU 9000 live on spark1"
 PLANNED_ADDRESSES = "run site.yml: role fabric writes the planned addresses of spark2"
 DRIVERS = "see whether the drivers of the NIC (mlx5_core, mlx5_ib) are loaded on spark1"
+
+FLAPS = {"cause": "hardware", "signature": "flaps"}
+
+
+def lost_once(reading):
+    """Since a pass in the same boots of both ends."""
+    boots = {name: reading.facts[name]["boot_id"] for name in ("spark1", "spark2")}
+    reading.carriers["spark1:p0:a"] |= {"boot_id": boots["spark1"], "peer_boot_id": boots["spark2"]}
+
+
+def pauses(reading):
+    reading.measurements["spark1"]["counter_deltas"]["rocep1s0f0"]["rx_prio3_pause"] = 40961
+
 
 CASES = [
     case(
@@ -195,5 +207,42 @@ CASES = [
             "see which address of enp1s0f0np0 on spark1 was added twice",
             outcome="degraded",
         ),
+    ),
+    case(
+        "flaps: a cable lost its carrier 21 times since the boot",
+        both(
+            half("spark1", "p0:a", "p0:b", drops=21),
+            half("spark2", "p1:a", "p1:b", drops=21),
+            requiring("L07"),
+        ),
+        Expected(
+            "L07 spark1:p0:a",
+            ("link spark1:p0-spark2:p1",),
+            "reseat the plug of spark1 p0",
+            also=("L07 spark1:p0:b", "L07 spark2:p1:?"),
+            **FLAPS,
+        ),
+    ),
+    case(
+        "flaps: a carrier was lost once since the last pass",
+        both(measured(lost_once), requiring("L07")),
+        Expected("L07 spark1:p0:a", HALF_LINK, "reseat the plug of spark1 p0", outcome="degraded", **FLAPS),
+    ),
+    case(
+        "flaps: noted where the profile only observes them",
+        half("spark1", "p0:a", drops=21),
+        Expected("L07 spark1:p0:a", (), "reseat the plug of spark1 p0", noted=True, **FLAPS),
+    ),
+    case(
+        "pauses: behind a switch, without bandwidth lost",
+        measured(pauses),
+        Expected(
+            "L13 spark1:p0:a",
+            (),
+            "see which node behind the switch takes data slower than spark1 sends it",
+            outcome="degraded",
+            noted=True,
+        ),
+        topology="switch",
     ),
 ]

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from ansible_collections.gb10.cluster.plugins.module_utils.measure.matrix import not_measured
 from ansible_collections.gb10.cluster.plugins.module_utils.plan.netplan import OWN_NETPLAN
 
 from tests.faults.case import Expected
-from tests.faults.recorded.words import HALVES, both, case, command, file, half, measured, no_file, on, ports
+from tests.faults.recorded.words import (
+    HALVES,
+    LINKS,
+    both,
+    case,
+    command,
+    file,
+    half,
+    measured,
+    no_file,
+    on,
+    paths_of,
+    ports,
+    slow,
+)
 from tests.faults.spark import KERNEL
 
 SPARK2, SPARK3 = ("node spark2",), ("node spark3",)
@@ -34,6 +49,12 @@ def takes_out(key: str) -> str:
 def gone(reading):
     for parts in (reading.facts, reading.measurements, reading.discoveries):
         del parts["spark3"]
+
+
+def locked(reading):
+    holder = "pid 4242, since 2026-11-24T06:00:00Z, rdma_probe run by ann"
+    why = f"busy: another measurement runs on this node ({holder})"
+    reading.measurements["spark2"] = not_measured("spark2", reading.profile, why)
 
 
 RESIDUE = [
@@ -126,6 +147,16 @@ HARDWARE = [
         Expected("N03 spark2", SPARK2, "update the BIOS of spark2", cause="hardware", signature="pcie-lanes"),
     ),
     case(
+        "PCIe: x2 on half b, which carries half of what its twin does",
+        both(half("spark2", "p0:b", "p1:b", width=2), slow(52, *paths_of(LINKS[0], "b"), *paths_of(LINKS[1], "b"))),
+        Expected("N03 spark2", SPARK2, "update the BIOS of spark2", cause="hardware", signature="pcie-lanes"),
+    ),
+    case(
+        "PCIe: x2 on both halves, both at half speed",
+        both(half("spark2", *HALVES, width=2), slow(52, *paths_of(LINKS[0]), *paths_of(LINKS[1]))),
+        Expected("N03 spark2", SPARK2, "update the BIOS of spark2", cause="hardware", signature="pcie-lanes"),
+    ),
+    case(
         "PCIe: 2.5 GT/s",
         half("spark2", "p0:b", gts="2.5 GT/s PCIe"),
         Expected(
@@ -168,6 +199,11 @@ HARDWARE = [
         Expected("N09 spark2", SPARK2, "drain spark2", outcome="unknown", cause="environment"),
     ),
     case(
+        "busy: somebody else holds the maintenance lock",
+        measured(locked),
+        Expected("N09 spark2", SPARK2, "drain spark2", outcome="unknown", cause="environment"),
+    ),
+    case(
         "busy: a foreign GPU process",
         smi(GPU, "echo '4242, [N/A]'"),
         Expected("N09 spark2", SPARK2, "drain spark2", outcome="unknown", cause="environment"),
@@ -183,6 +219,29 @@ HARDWARE = [
         measured(gone),
         Expected("N00 spark3", SPARK3, "see whether spark3 is powered on", cause="environment"),
     ),
+]
+ADMISSION = [
+    case(
+        f"admission: {state} before this run",
+        measured(
+            lambda reading, state=state, reason=reason: reading.facts["spark2"].update(
+                admission={"state": state, "reason": reason, "expires": "2026-11-20T14:20:00Z"}
+            )
+        ),
+        Expected(
+            "C10 spark2",
+            (),
+            "give spark2 a new admission: run playbooks/validate.yml",
+            outcome=outcome,
+            cause=cause,
+            noted=True,
+        ),
+    )
+    for state, reason, outcome, cause in (
+        ("expired", "expired on 2026-11-20; run playbooks/validate.yml", "degraded", "environment"),
+        ("different", "the node was started again; run playbooks/validate.yml", "fail", "environment"),
+        ("unreadable", "no answer", "unknown", "instrument"),
+    )
 ]
 TOOLS = [
     case(
@@ -275,4 +334,4 @@ TOOLS = [
     ),
 ]
 
-CASES = [*RESIDUE, *VERSIONS, *HARDWARE, *TOOLS]
+CASES = [*RESIDUE, *VERSIONS, *HARDWARE, *ADMISSION, *TOOLS]

@@ -17,6 +17,7 @@ Spoil = t.Callable[[World], t.Any]
 
 LINKS = ("spark1:p0-spark2:p1", "spark2:p0-spark3:p1", "spark3:p0-spark1:p1")
 HALVES = ("p0:a", "p0:b", "p1:a", "p1:b")
+DARK = {"carrier": False, "speed": -1, "state": "DOWN", "physical": "DISABLED"}
 PATH = "spark1:p0:a-spark2:p1:a"
 
 
@@ -24,12 +25,18 @@ PATH = "spark1:p0:a-spark2:p1:a"
 class Recorded(Case):
     spoil: Spoil = lambda world: None
     topology: Topology = "triangle"
+    nodes: int | None = None  # as many as the topology usually has
 
 
 def case(
-    name: str, spoil: Spoil, expected: Expected, topology: Topology = "triangle", sample: bool = False
+    name: str,
+    spoil: Spoil,
+    expected: Expected,
+    topology: Topology = "triangle",
+    sample: bool = False,
+    nodes: int | None = None,
 ) -> Recorded:
-    return Recorded(name, "recorded", expected, sample, spoil, topology)
+    return Recorded(name, "recorded", expected, sample, spoil, topology, nodes)
 
 
 def both(*spoils: Spoil) -> Spoil:
@@ -66,6 +73,16 @@ def address(node: str, name: str, text: str) -> Spoil:
 
 def measured(change: t.Callable[[Reading], t.Any]) -> Spoil:
     return lambda world: world.spoil(change)
+
+
+def requiring(check: str) -> Spoil:
+    """A site's copy of the profile, in which a check that is observed so far refuses."""
+
+    def promote(reading: Reading) -> None:
+        reading.profile["observe"].remove(check)
+        reading.profile["required"].append(check)
+
+    return measured(promote)
 
 
 def slow(gbps: float, *paths: str, sender: str | None = None) -> Spoil:

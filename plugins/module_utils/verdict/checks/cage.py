@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ...contracts import Cause
 from ..cabling import cabling_steps, cage_finding
 from ..limits import Limits
 from ..outcome import Outcome, failed, passed, unknown
@@ -50,4 +51,7 @@ def cabling(cage: CageView, limits: Limits) -> Outcome:
     remedy = [step.action for step in cabling_steps(reading.plan, reading.discoveries)]
     if finding.state in ("silent", "absent"):
         return unknown(finding.sentence, cause="environment", remedy=remedy, measured=measured, threshold=threshold)
-    return failed(finding.sentence, cause="configuration", remedy=remedy, measured=measured, threshold=threshold)
+    # A cable to a switch that is seen by nobody is no plug in a wrong cage.
+    lost = reading.plan["topology"] == "switch" and finding.state == "down"
+    cause: Cause = "hardware" if lost else "configuration"
+    return failed(finding.sentence, cause=cause, remedy=remedy, measured=measured, threshold=threshold)

@@ -204,6 +204,54 @@ def test_the_planned_cabling_is_right_in_every_topology():
         assert {cage_finding(plan, discoveries, at).state for at in planned_cages(plan)} <= {"right"}
 
 
+def without(plan, *nodes, absent=False):
+    """What is heard behind a switch that reaches all nodes but these."""
+    discoveries = builders.healthy_discoveries(plan)
+    for name, discovery in list(discoveries.items()):
+        known = [heard for heard in discovery["neighbours"] if not {name, heard["peer_node"]} & {*nodes}]
+        if not known:
+            discovery["down"] += [heard["netdev"] for heard in discovery["neighbours"]]
+        discovery["neighbours"] = known
+        if absent and name in nodes:
+            del discoveries[name]
+    return discoveries
+
+
+@pytest.mark.parametrize(
+    ("nodes", "absent", "states"),
+    [
+        pytest.param(["spark4"], False, ["right", "right", "right", "down"], id="one port dark"),
+        pytest.param(["spark4"], True, ["right", "right", "right", "absent"], id="one node off"),
+        pytest.param(["spark1", "spark2"], False, ["down", "down", "right", "right"], id="two ports dark"),
+        pytest.param(["spark1", "spark2", "spark3"], False, ["down"] * 4, id="only one left, which hears nobody"),
+        pytest.param(["spark1", "spark2", "spark3", "spark4"], False, ["down"] * 4, id="switch off"),
+    ],
+)
+def test_behind_a_switch_the_node_that_is_cut_off_is_the_finding(nodes, absent, states):
+    plan = builders.plan("switch", nodes=4)
+    discoveries = without(plan, *nodes, absent=absent)
+    assert [cage_finding(plan, discoveries, at).state for at in planned_cages(plan)] == states
+
+
+def test_behind_a_switch_two_halves_of_a_cluster_miss_each_other():
+    """As with two bridges: nobody is cut off, so every cage says whom it does not hear."""
+    plan = builders.plan("switch", nodes=4)
+    discoveries = builders.healthy_discoveries(plan)
+    for name, discovery in discoveries.items():
+        side = {"spark1", "spark2"} if name in ("spark1", "spark2") else {"spark3", "spark4"}
+        discovery["neighbours"] = [heard for heard in discovery["neighbours"] if heard["peer_node"] in side]
+    assert {cage_finding(plan, discoveries, at).state for at in planned_cages(plan)} == {"wrong"}
+
+
+def test_behind_a_switch_one_that_is_heard_and_hears_nobody_is_missed():
+    plan = builders.plan("switch")
+    discoveries = builders.healthy_discoveries(plan)
+    for name in ("spark1", "spark2"):
+        known = [heard for heard in discoveries[name]["neighbours"] if heard["peer_node"] != "spark3"]
+        discoveries[name]["neighbours"] = known
+    assert [cage_finding(plan, discoveries, at).state for at in planned_cages(plan)] == ["wrong", "wrong", "right"]
+
+
 def test_one_end_that_hears_is_enough_to_know_the_cable():
     discoveries = builders.healthy_discoveries(DIRECT)
     discoveries["spark2"].update(neighbours=[], silent=["enp1s0f1np1", "enP2p1s0f1np1"])

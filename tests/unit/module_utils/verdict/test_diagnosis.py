@@ -76,7 +76,13 @@ OTHER_CAGES = "move both plugs of the only cable to the other cages and declare 
         pytest.param("switch", 4, "node spark4", "move the cable of spark4 to a spare switch port", id="switch of 4"),
         pytest.param("switch", 3, "controller spark2:b", "read N03 on spark2", id="switch: PCI domain"),
         pytest.param("switch", 3, "plane a", "compare addresses, subnets and MTU of half a", id="switch: plane"),
-        pytest.param("switch", 3, "common cause", "so look at crs812: all fabric ports in one bridge", id="the switch"),
+        pytest.param(
+            "switch",
+            3,
+            "common cause",
+            "so look at crs812: it is on, and all fabric ports are in one bridge",
+            id="the switch",
+        ),
     ],
 )
 def test_the_next_action_fits_the_topology(topology, nodes, fault, says):
