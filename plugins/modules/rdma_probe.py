@@ -75,6 +75,18 @@ measurement:
   returned: always
   type: dict
   contains:
+    boot_id:
+      description: The boot in which this was measured. Null when nothing was.
+      type: str
+      returned: always
+    uptime_s:
+      description: Seconds from that boot to the start. Null when nothing was measured.
+      type: float
+      returned: always
+    clock_step_s:
+      description: Seconds by which the clock of the node was set meanwhile.
+      type: float
+      returned: always
     directions:
       description: One entry for each path and direction in which this node transmits.
       type: list
@@ -116,6 +128,9 @@ measurement:
     schema: "1"
     node: spark1
     profile: gb10-mtu9000-q4-64k
+    boot_id: c82c1b05-a9b9-4f27-a39c-96317639d451
+    uptime_s: 86431.5
+    clock_step_s: 0.0
     tool_versions:
       perftest: "6.24"
     directions:

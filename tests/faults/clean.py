@@ -114,10 +114,11 @@ def _virtual(dice: random.Random) -> Reading:
         # They were recorded before role nccl_env had taken the residue out.
         read["nccl_files"] = [{"path": "/etc/nccl.conf", "settings": dict(plan["nccl_env"][node])}]
         read["memory_kib"]["MemAvailable"] -= dice.randint(0, 300_000)
-    # Nor were there pings then.
+    # Nor were there pings then, nor did a measurement say in which boot it was made.
     built = builders.healthy_measurements(plan, builders.profile(builders.LAB))
     for node, measurement in measurements.items():
         measurement["pings"] = built[node]["pings"]
+        measurement |= {"boot_id": facts[node]["boot_id"], "uptime_s": facts[node]["uptime_s"] + 9, "clock_step_s": 0.0}
     directions = [direction for measurement in measurements.values() for direction in measurement["directions"]]
     recorded = [[run["gbps"] for run in direction["bandwidth"] if not run["warmup"]] for direction in directions]
     dice.shuffle(recorded)

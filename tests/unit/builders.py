@@ -119,7 +119,18 @@ def healthy_reading(plan: Plan, profile_name: str = GB10, **changes: t.Any) -> R
         "carriers": healthy_carriers(plan, facts),
     }
     inputs["baseline"] = healthy_baseline(Reading(**inputs))
-    return Reading(**copy.deepcopy(inputs | changes))
+    reading = Reading(**copy.deepcopy(inputs | changes))
+    if "measurements" not in changes:
+        _measured_after(reading)
+    return reading
+
+
+def _measured_after(reading: Reading) -> None:
+    """Ten seconds after the nodes were read, in the same boot."""
+    for name, measurement in reading.measurements.items():
+        facts = reading.facts.get(name)
+        if isinstance(facts, dict):
+            measurement |= {"boot_id": facts["boot_id"], "uptime_s": (facts["uptime_s"] or 0.0) + 10}
 
 
 def healthy_baseline(reading: Reading) -> Numbers:
@@ -370,6 +381,9 @@ def _measurement(plan: Plan, profile: Profile, name: str, gbps: float, us: float
         "schema": "1",
         "node": name,
         "profile": profile["name"],
+        "boot_id": f"boot-of-{name}",
+        "uptime_s": 86410.0,
+        "clock_step_s": 0.0,
         "tool_versions": {"ib_write_bw": "6.18", "ib_write_lat": "6.18"},
         "directions": directions,
         "served": served,

@@ -138,6 +138,9 @@ class RdmaMeasurement(t.TypedDict):
     schema: str
     node: str
     profile: str
+    boot_id: str | None  # in which boot this was measured, and how long after it that began
+    uptime_s: float | None
+    clock_step_s: float  # by how much the clock was set meanwhile
     tool_versions: dict[str, str | None]
     directions: list[Direction]
     served: list[Served]

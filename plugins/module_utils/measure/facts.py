@@ -40,6 +40,7 @@ from ..probe.system import (
 )
 from ..verdict.admission import ADMISSION_FILE, VERIFIER
 from .sysfs import INFINIBAND, error_counters, gids_of, rdma_devices
+from .window import boot_id, uptime_s
 
 if t.TYPE_CHECKING:
     from ..contracts import (
@@ -125,8 +126,8 @@ def node_facts(host: Host, node: str, packages: t.Sequence[str] = ()) -> NodeFac
         "schema": SCHEMA,
         "node": node,
         "hostname": host.read_line("/proc/sys/kernel/hostname") or "",
-        "boot_id": host.read_line("/proc/sys/kernel/random/boot_id"),
-        "uptime_s": _uptime(host),
+        "boot_id": boot_id(host),
+        "uptime_s": uptime_s(host),
         "kernel": host.read_line("/proc/sys/kernel/osrelease") or "",
         "cmdline": host.read_line("/proc/cmdline") or "",
         "architecture": os.uname().machine,
@@ -356,11 +357,6 @@ def _assignments(host: Host, path: str) -> dict[str, str]:
 def _fastos_version(host: Host) -> str | None:
     text = host.read("/etc/fastos-release") or ""
     return parse_assignments(text).get("VERSION") or text.strip() or None
-
-
-def _uptime(host: Host) -> float | None:
-    words = (host.read("/proc/uptime") or "").split()
-    return float(words[0]) if words else None
 
 
 def _memory(host: Host, problems: list[str]) -> dict[str, int]:

@@ -26,6 +26,7 @@ from .serve import Server
 from .station import Station
 from .sysfs import error_counters, rdma_devices, rdma_driver
 from .transmit import Transmitter
+from .window import Clock, boot_id, uptime_s
 
 if t.TYPE_CHECKING:
     from ..contracts import Plan, Profile, RdmaMeasurement
@@ -36,12 +37,14 @@ SCHEMA = "1"
 
 def measure(host: Host, node: str, plan: Plan, profile: Profile) -> RdmaMeasurement:
     """Measure every planned path of a node, both ways and both halves at once, together with its peers."""
-    started = time.monotonic()
+    started, clock = time.monotonic(), Clock()
     with alone(host, "rdma_probe") as locked_out:
         measurement = not_measured(node, profile, locked_out or why_not_now(host, profile))
+        measurement["boot_id"], measurement["uptime_s"] = boot_id(host), uptime_s(host)
         if measurement["skipped"] is None:
             with ending_on_signals(), host.scratch() as scratch:
                 _fill(measurement, host, plan, profile, scratch)
+    measurement["clock_step_s"] = clock.step_s()
     measurement["duration_s"] = round(time.monotonic() - started, 2)
     return measurement
 
@@ -51,6 +54,9 @@ def not_measured(node: str, profile: Profile, why: str | None) -> RdmaMeasuremen
         "schema": SCHEMA,
         "node": node,
         "profile": profile["name"],
+        "boot_id": None,
+        "uptime_s": None,
+        "clock_step_s": 0.0,
         "tool_versions": {},
         "directions": [],
         "served": [],

@@ -11,10 +11,13 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ...contracts import Discovery, HalfFacts, NcclMeasurement, NodeFacts, Plan, Profile, RdmaMeasurement
+from ...shape import fits
 from ..baseline import Marks, Numbers
 from .loose import dicts, first, get
 
 _NO_RUNTIME = "NCCL was not measured: no image or virtual environment that will serve was named"
+# perftest takes its seconds from the clock. Those that keep one true slew by half a millisecond a second (adjtimex(2)).
+_CLOCK_STEP_S = 1.0
 OF_NCCL = ("rank", "ranks")  # sources that are there only when NCCL was to be measured
 
 
@@ -65,6 +68,24 @@ class Reading:
             return f"{node} measured nothing: {measurement['skipped']}"
         if (measurement.get("node"), measurement.get("profile")) != (node, self.profile["name"]):
             return f"the measurement of {node} is of another node or by another profile"
+        return self._not_of_this_run(node, measurement)
+
+    def _not_of_this_run(self, node: str, measurement: RdmaMeasurement) -> str | None:
+        """Why its numbers say nothing of the node that was read: another boot, an earlier run, a clock that jumped."""
+        facts = self.facts.get(node)
+        boot, read_at = get(facts, "boot_id"), get(facts, "uptime_s")
+        measured_in, began = get(measurement, "boot_id"), get(measurement, "uptime_s")
+        step = get(measurement, "clock_step_s")
+        if facts is None:
+            return None  # N00 says so
+        if not (fits(boot, str) and fits(measured_in, str) and fits(began, float) and fits(step, float)):
+            return f"in which boot of {node} it was read and measured is not known"
+        if measured_in != boot:
+            return f"{node} was started again between being read and being measured: measure again"
+        if not fits(read_at, float) or began < read_at:
+            return f"the measurement of {node} is older than what was read of it: measure again"
+        if abs(step) > _CLOCK_STEP_S:
+            return f"the clock of {node} was set by {step:+.0f} s while it measured: see what sets it, measure again"
         return None
 
     def rank(self, node: str) -> NcclMeasurement | None:

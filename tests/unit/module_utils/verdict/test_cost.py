@@ -87,7 +87,7 @@ def test_two_recorded_virtual_sparks_lose_little_between_slots() -> None:
     """Recorded before both halves at once, before pings and before tools were timed: what was lost between the slots."""
     found = {
         node: json.loads((PROBE / f"real-virtual-{node}-measurement.json").read_text(encoding="utf-8"))
-        | {"pairs": [], "pairs_served": [], "pings": []}
+        | {"pairs": [], "pairs_served": [], "pings": [], "boot_id": None, "uptime_s": None, "clock_step_s": 0.0}
         for node in ("spark1", "spark2")
     }
     cost = matrix_cost(found, found)

@@ -141,6 +141,34 @@ def test_every_leaf_of_the_measurements_matters_or_is_known_not_to():
     assert silent <= harmless
 
 
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        pytest.param({"boot_id": "the one before"}, "was started again between", id="another boot"),
+        pytest.param({"boot_id": None}, "is not known", id="no boot"),
+        pytest.param({"uptime_s": 3600.0}, "is older than what was read", id="an earlier run of the same boot"),
+        pytest.param({"uptime_s": None}, "is not known", id="no time"),
+        pytest.param({"clock_step_s": 3600.0}, "was set by +3600 s while it measured", id="an hour ahead"),
+        pytest.param({"clock_step_s": -1.5}, "was set by -2 s while it measured", id="back"),
+        pytest.param({"clock_step_s": None}, "is not known", id="nobody watched the clock"),
+    ],
+)
+def test_a_measurement_from_another_time_is_none(name, values, says):
+    reading = builders.healthy_reading(builders.plan(), name)
+    reading.measurements["spark2"].update(values)
+    evidence = decide(reading, "run")
+    assert evidence["verdict"]["outcome"] == "refuse"
+    assert evidence["verdict"]["diagnosis"]["suspects"] == ["node spark2"]
+    assert says in t.cast("str", evidence["verdict"]["diagnosis"]["next_action"])
+
+
+def test_a_clock_that_is_slewed_is_no_finding():
+    reading = builders.healthy_reading(builders.plan())
+    reading.measurements["spark2"].update(clock_step_s=0.05)
+    assert decide(reading, "run")["verdict"]["outcome"] == "admit"
+
+
 def leaves(value: t.Any, path: tuple[t.Any, ...] = ()) -> t.Iterator[tuple[t.Any, ...]]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     entries = list(items)
