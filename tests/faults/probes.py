@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.gb10.cluster.plugins.module_utils.contracts import Plan
+from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
+from ansible_collections.gb10.cluster.plugins.module_utils.measure.lock import alone
 from ansible_collections.gb10.cluster.plugins.module_utils.probe.schedule import TURNS_PER_SLOT, schedule
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import Reading
 from ansible_collections.gb10.cluster.tests.unit import builders
@@ -38,6 +41,8 @@ class Probes(NodeProcesses):
         self.behaviour: dict[str, dict[str, str]] = {name: {} for name in self.sparks}
         self.silence_s = 20.0
         self.without: set[str] = set()  # tools that the nodes do not have: "spark2 ib_write_bw"
+        self.clock_step_s: dict[str, float] = {}  # of a node, in the middle of the measurement
+        self.locked: str | None = None  # a node whose maintenance lock somebody holds
         self.killed: tuple[str, int] | None = None  # a node, and after how many turns as a client
 
     def misbehave(self, node: str, device: str, how: str) -> None:
@@ -48,15 +53,26 @@ class Probes(NodeProcesses):
         for name, spark in self.sparks.items():
             spark.write()
             self._perftest(name)
-        self._start()
-        if self.killed:
-            self._kill(*self.killed)
-        answers = self._answers()
+        with self._lock():
+            self._start()
+            if self.killed:
+                self._kill(*self.killed)
+            answers = self._answers()
         facts = {name: json.loads(said[0]) for name, said in answers.items() if said}
         measured = {name: json.loads(said[1]) for name, said in answers.items() if len(said) > 1}
         reading = builders.healthy_reading(self.plan, facts=facts, measurements=measured)
         reading.profile["bandwidth"] |= self.profile["bandwidth"]
         return reading
+
+    @contextlib.contextmanager
+    def _lock(self) -> t.Iterator[None]:
+        """As another run on the node would hold it."""
+        if self.locked is None:
+            yield
+            return
+        with alone(Host(self.folder / self.locked), "somebody else") as locked_out:
+            assert locked_out is None, locked_out
+            yield
 
     def _perftest(self, name: str) -> None:
         for tool in ("ib_write_bw", "ib_write_lat"):
@@ -83,7 +99,8 @@ class Probes(NodeProcesses):
                 "FAKE_ROOT": str(self.folder / name),
                 "FAKE_PERFTEST": str(self.folder / name / "behaviour.json"),
                 "FAKE_AT_ONCE": " ".join(map(str, _ports_of_pairs(here))),
-                "FAKE_SECONDS": "0.5" if self.killed else "0",
+                "FAKE_SECONDS": "0.5" if self.killed or self.clock_step_s else "0",
+                "FAKE_CLOCK_STEP": str(self.clock_step_s.get(name, 0)),
                 "PYTHONPATH": str(HERE.parents[1] / ".collections"),
             }
             self.processes[name] = subprocess.Popen(

@@ -116,6 +116,28 @@ CASES = [
         Expected(f"P01 {WAY}", HALF_LINK, BOTH_UP, outcome="unknown", cause="environment"),
     ),
     case(
+        "dies: the server is killed in mid-run, which its client takes for a dead path",
+        lambda probes: probes.misbehave("spark2", "serve:rocep1s0f1", "killed"),
+        doubt(BANDWIDTH),
+    ),
+    case(
+        "clock: the node's is set by an hour in mid-measurement",
+        lambda probes: probes.clock_step_s.update(spark2=3600.0),
+        Expected(
+            "L08 spark2:p0:a",
+            ("node spark2",),
+            "L08 spark2:p0:a: the clock of spark2 was set by +3600 s while it measured",
+            outcome="unknown",
+            cause="instrument",
+            also=("P0? *spark2*", "L08 spark2:*", "L11 *spark2*"),
+        ),
+    ),
+    case(
+        "busy: somebody else holds the maintenance lock",
+        lambda probes: setattr(probes, "locked", "spark2"),
+        Expected("N09 spark2", ("node spark2",), "drain spark2", outcome="unknown", cause="environment"),
+    ),
+    case(
         "dies: a node in the middle of the measurement",
         dies,
         Expected(

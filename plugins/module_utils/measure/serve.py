@@ -9,7 +9,7 @@ import re
 import time
 import typing as t
 
-from ..probe.commands import Run, server_argv
+from ..probe.commands import Run, ended_by, server_argv
 from .hello import AGAIN, LISTENING
 from .results import Broken, Taken
 from .station import CONNECT_ATTEMPTS, POLL_S, START_S, Station
@@ -75,6 +75,9 @@ class Server:
         """What the client says of a turn. Without a word from it, what the own tools said has to do."""
         station = self._station
         failed = [(way, result) for way, result in zip(slot.ways, results, strict=True) if not result.ok]
+        killed = [(way, result) for way, result in failed if ended_by(result.rc) is not None]
+        if killed:
+            raise station.tool_failure(slot, *killed[0])  # the client has only seen that nothing comes any more
         deadline = time.monotonic() + station.profile["command_timeout_s"]
         while not station.has_word(slot, turn):
             if not failed and station.position(slot)[0] > slot.index:

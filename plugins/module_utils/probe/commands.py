@@ -19,6 +19,7 @@ LATENCY_TOOL = "ib_write_lat"
 TIMED_OUT = 124
 NOT_FOUND = 127
 
+_SHELL_SIGNAL = 128
 MAX_ATTEMPTS = 4  # of one run, when the tool fails and not the path
 
 NOT_LISTENING = re.compile(r"Couldn't connect to")
@@ -138,6 +139,13 @@ def clock_failed(output: str) -> bool:
     return bool(_CLOCK.search(output))
 
 
+def ended_by(rc: int) -> int | None:
+    """The signal that ended a tool: -9 as the kernel says it, 137 as a shell does."""
+    if rc < 0:
+        return -rc
+    return rc - _SHELL_SIGNAL if rc > _SHELL_SIGNAL else None
+
+
 def explain_failure(tool: str, rc: int, output: str, timeout_s: float) -> tuple[Cause, str]:
     """Cause and sentence for a tool that ended without a result."""
     if rc == NOT_FOUND:
@@ -147,4 +155,6 @@ def explain_failure(tool: str, rc: int, output: str, timeout_s: float) -> tuple[
             return cause, f"{tool}: {sentence}"
     if rc == TIMED_OUT:
         return "instrument", f"{tool} gave no result within {timeout_s:.0f} s and was ended"
+    if (signal := ended_by(rc)) is not None:
+        return "instrument", f"{tool} was ended from outside by signal {signal}"
     return "instrument", f"{tool} ended with {rc} and said {excerpt(output, 160)}"

@@ -243,6 +243,50 @@ ADMISSION = [
         ("unreadable", "no answer", "unknown", "instrument"),
     )
 ]
+
+
+def another_time(says: str) -> Expected:
+    return Expected(
+        "L08 spark2:p0:a",
+        SPARK2,
+        f"L08 spark2:p0:a: {says}",
+        outcome="unknown",
+        cause="instrument",
+        also=("P0? *spark2*", "L08 spark2:*", "L11 *spark2*"),
+    )
+
+
+def delayed(**values):
+    return measured(lambda reading: reading.measurements["spark2"].update(values))
+
+
+TIME = [
+    case(
+        "time: started again between being read and being measured",
+        delayed(boot_id="11111111-a9b9-4f27-a39c-963176390000", uptime_s=31.0),
+        another_time("spark2 was started again between being read and being measured: measure again"),
+    ),
+    case(
+        "time: a measurement that is left from a run an hour ago",
+        delayed(uptime_s=82800.0),
+        another_time("the measurement of spark2 is older than what was read of it: measure again"),
+    ),
+    case(
+        "time: a measurement that is left from the boot before",
+        delayed(boot_id="11111111-a9b9-4f27-a39c-963176390000", uptime_s=4000.0),
+        another_time("spark2 was started again between being read and being measured"),
+    ),
+    case(
+        "time: the clock was set back by an hour during the measurement",
+        delayed(clock_step_s=-3600.0),
+        another_time("the clock of spark2 was set by -3600 s while it measured: see what sets it"),
+    ),
+    case(
+        "time: the measurement came after the gate had judged",
+        measured(lambda reading: reading.measurements.pop("spark2")),
+        another_time("spark2 sent no measurement"),
+    ),
+]
 TOOLS = [
     case(
         "tools: no nvidia-smi",
@@ -334,4 +378,4 @@ TOOLS = [
     ),
 ]
 
-CASES = [*RESIDUE, *VERSIONS, *HARDWARE, *ADMISSION, *TOOLS]
+CASES = [*RESIDUE, *VERSIONS, *HARDWARE, *ADMISSION, *TIME, *TOOLS]

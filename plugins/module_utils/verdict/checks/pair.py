@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ...contracts import BandwidthRun, BandwidthSettings, Evidence, Failure, LatencyRun
+from ...probe.commands import ended_by
 from ..limits import AtLeast, AtMost, Bands, Equals, Limits
 from ..outcome import Grade, Outcome, failed, graded, passed, unknown
 from ..registry import check
@@ -44,7 +45,7 @@ def verbs(way: DirectionView, limits: Limits) -> Outcome:
     GID 0 (fe80) works on a single link, so the GIDs are compared with the plan. perftest negotiates the MTU down in
     silence, and with a wrong GID index it can print a header, no row, and exit 0.
     """
-    failure = way.direction["failure"] or way.served["failure"]
+    failure = _nearer(way.direction["failure"], way.served["failure"])
     if failure is not None:
         return _failure(way, failure)
     runs = way.direction["bandwidth"]
@@ -76,6 +77,15 @@ def verbs(way: DirectionView, limits: Limits) -> Outcome:
             wrong, cause="configuration", remedy=[f"compare addresses, GIDs and MTU of {_nodes(way)}"], **details
         )
     return passed("RDMA writes over the planned devices", **details)
+
+
+def _nearer(sent: Failure | None, served: Failure | None) -> Failure | None:
+    """What the transmitting end says; but a server that was killed looks to it like a path that drops everything."""
+    return served if served is not None and _was_killed(served) else sent or served
+
+
+def _was_killed(failure: Failure) -> bool:
+    return failure["cause"] == "instrument" and ended_by(failure["rc"] or 0) is not None
 
 
 def _failure(way: DirectionView | PairView, failure: Failure) -> Outcome:
@@ -232,7 +242,8 @@ def both_halves(pair: PairView, limits: Limits) -> Outcome:
     failures = [failure for failure in (pair.pair["failure"], pair.served["failure"]) if failure is not None]
     if failures:
         # The end that only lost its peer calls that the environment; the peer says why.
-        return _failure(pair, min(failures, key=lambda failure: failure["cause"] == "environment"))
+        nearest = min(failures, key=lambda failure: (not _was_killed(failure), failure["cause"] == "environment"))
+        return _failure(pair, nearest)
     doubt = _doubt_of_halves(pair)
     if doubt:
         return unknown(doubt, remedy=[f"measure {_nodes(pair)} again"])

@@ -20,6 +20,7 @@ TOOL = Path(sys.argv[0]).name
 ROOT = Path(os.environ["FAKE_ROOT"])
 BANDWIDTH = TOOL == "ib_write_bw"
 LINE = "-" * 87
+RETRY_EXCEEDED = " Completion with error at client\n Failed status 12: wr_id 0 syndrom 0x81\nscnt=128, ccnt=0"
 
 
 def option(name: str, default: str = "") -> str:
@@ -95,6 +96,8 @@ def serve() -> None:
     if wrong == "hang":
         time.sleep(300)
     connection.recv(64)
+    if wrong == "killed" and BANDWIDTH:
+        os.kill(os.getpid(), signal.SIGKILL)
     connection.sendall(b"ready")
     if not connection.recv(64):
         sys.exit(" Unable to read to socket/rdma_cm")
@@ -115,7 +118,7 @@ def transmit(peer: str) -> None:
             f"Couldn't connect to {peer}:{option('-p')}\nUnable to open file descriptor for socket connection\n Unable to init the socket connection"
         )
     connection.sendall(b"hello")
-    connection.recv(64)
+    gone = not connection.recv(64)
     begin = time.monotonic()
     time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
     with (ROOT / "transmitted").open("a") as log:
@@ -125,8 +128,8 @@ def transmit(peer: str) -> None:
         time.sleep(300)
     if wrong == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    if wrong == "retry exceeded":
-        sys.exit(" Completion with error at client\n Failed status 12: wr_id 0 syndrom 0x81\nscnt=128, ccnt=0")
+    if gone or wrong == "retry exceeded":  # nobody acknowledges what is sent to a server that is no more
+        sys.exit(RETRY_EXCEEDED)
     connection.sendall(b"done")
     if BANDWIDTH:
         count("sent_pkts", 1000 * 16, wrong.partition("astray ")[2] or option("-d"))
