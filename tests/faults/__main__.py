@@ -15,8 +15,8 @@ from pathlib import Path
 from ansible_collections.gb10.cluster.plugins.module_utils.contracts import EvidenceFile
 
 from lab.errors import LabError
-from tests.faults import clean, live, recorded, tools
-from tests.faults.case import Case, hold_against, missing
+from tests.faults import clean, keeping, live, recorded, tools
+from tests.faults.case import Case, Result, hold_against, missing
 from tests.faults.live import PASSIVE, WHOLE
 from tests.faults.machines import Machines, Run
 from tests.faults.report import WHERE, Bar, Clean, Matrix, line
@@ -56,6 +56,8 @@ def _fill(matrix: Matrix, asked: argparse.Namespace) -> None:
     for case in [*_chosen(recorded.CASES, asked), *_chosen(tools.CASES, asked)]:
         evidence, seconds = evidence_of(case)
         _take(matrix, evidence, [case], seconds)
+    for kept in _chosen(keeping.CASES, asked):
+        _keep(matrix, [keeping.result_of(kept)], [])
     if not (asked.name or asked.where or asked.sample):
         for run in clean.runs():
             _take_clean(matrix, run)
@@ -68,19 +70,27 @@ def _on_virtual_sparks(matrix: Matrix, cases: list[live.Live], asked: argparse.N
     machines = Machines()
     try:
         for place, group in enumerate(_together(cases)):
-            levels = () if any(not case.levels for case in group) else group[0].levels
-            try:
-                run = machines.validate(group, levels)
-            except (LabError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-                run = Run(1, None, f"could not be injected or judged: {error}", 0.0)
-            if run.evidence is None:
-                print(run.output, flush=True)
-            _take(matrix, run.evidence, group, run.seconds)
+            _inject(matrix, machines, group)
             if not asked.name and place % CLEAN_EVERY == 0:
                 _take_clean(matrix, machines.clean(PASSIVE if place else WHOLE))
     finally:
         if not asked.keep_lab:
             machines.close()
+
+
+def _inject(matrix: Matrix, machines: Machines, group: list[live.Live]) -> None:
+    levels = () if any(not case.levels for case in group) else group[0].levels
+    first, run = group[0], Run(1, None, "", 0.0)
+    try:
+        if first.refusal is not None:
+            _keep(matrix, [machines.refused(first, first.refusal)], [])
+            return
+        run = machines.validate(group, levels)
+    except (LabError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+        run.output = f"could not be injected or judged: {error}"
+    if run.evidence is None:
+        print(run.output, flush=True)
+    _take(matrix, run.evidence, group, run.seconds)
 
 
 def _together(cases: t.Sequence[live.Live]) -> list[list[live.Live]]:
@@ -96,8 +106,12 @@ def _take(matrix: Matrix, evidence: EvidenceFile | None, cases: t.Sequence[Case]
         results, alarms = [missing(case) for case in cases], []
     else:
         results, alarms = hold_against(evidence, cases, seconds)
+    _keep(matrix, results, alarms)
+
+
+def _keep(matrix: Matrix, results: list[Result], alarms: list[str]) -> None:
     matrix.results += results
-    matrix.alarms += [f"{' + '.join(map(str, cases))}: {alarm}" for alarm in alarms]
+    matrix.alarms += [f"{' + '.join(str(result.case) for result in results)}: {alarm}" for alarm in alarms]
     print("\n".join([*map(line, results), *(f"  FALSE ALARM   {alarm}" for alarm in alarms)]), flush=True)
 
 

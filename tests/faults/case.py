@@ -106,6 +106,7 @@ def _localised(evidence: EvidenceFile, expected: Expected, found: list[CheckReco
         return any(record["remedy"][0].startswith(expected.action) for record in found if record["remedy"])
     if alone:
         return suspects == set(expected.suspects) and (diagnosis["next_action"] or "").startswith(expected.action)
+    suspects |= {part for name in suspects for part in name.split(" and ")}  # what several faults have in common
     actions = [diagnosis["next_action"] or "", *(f"{title(record)}: {record['message']}" for record in found)]
     actions += [remedy for record in found for remedy in record["remedy"]]
     return set(expected.suspects) <= suspects and any(action.startswith(expected.action) for action in actions)

@@ -17,6 +17,12 @@ Act = t.Callable[[Lab], t.Any]
 PASSIVE: tuple[str, ...] = ("node", "half-link")
 WHOLE: tuple[str, ...] = ()  # every level, the pair matrix too
 
+NETPLAN = "/etc/netplan/60-gb10-fabric.yaml"
+# Another program that keeps the lock of rdma_probe.
+HOLDER = (
+    'import fcntl, os, time; os.makedirs("/run/gb10-cluster", exist_ok=True);'
+    ' lock = open("/run/gb10-cluster/measurement.lock", "w"); fcntl.flock(lock, fcntl.LOCK_EX); time.sleep(900)'
+)
 HALF_LINK = ("half-link spark1:p0:a-spark2:p1:a",)
 SITE = "run site.yml: role "
 # Tools are replaced by ones that lie; the honest one is kept beside them.
@@ -30,6 +36,16 @@ class Live(Case):
     levels: tuple[str, ...] = PASSIVE
     run: str = ""  # its own when empty
     when_serving: str = ""  # inject when this node serves a path, not before
+    refusal: Refusal | None = None  # of site.yml, instead of a verdict of validate.yml
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What site.yml says when it cannot change a node, and what must then be as it was before."""
+
+    says: tuple[str, ...]
+    node: str
+    unchanged: str  # a command that shows it
 
 
 def case(name: str, inject: Act, expected: Expected, sample: bool = False, **how: t.Any) -> Live:
@@ -51,6 +67,18 @@ def instead_of(node: str, tool: str, script: str) -> Act:
     """A tool of the node does something else; what it was before is TOOL.honest."""
     body = script.replace("'", "'\\''")
     return on(node, f"mv {tool} {tool}.honest && printf '%s\\n' '#!/bin/sh' '{body}' > {tool} && chmod 755 {tool}")
+
+
+def killed_server(node: str, device: str) -> Act:
+    """ib_write_bw that is killed as the server of one device, as soon as its client has come."""
+    port = "$(expr \"$*\" : '.* -p \\([0-9]*\\)')"
+    killed = (
+        f'{HONEST} "$@" & server=$!; port={port};'
+        ' while kill -0 $server && ! ss -Htn state established "( sport = :$port )" | grep -q .; do sleep 0.2; done;'
+        " sleep 0.3; kill -KILL $server; wait $server; exit 137"
+    )
+    serving = f'case "$*" in *--out_json_file*) ;; *"-d {device} "*) {killed} ;; esac; exec {HONEST} "$@"'
+    return instead_of(node, BANDWIDTH, serving)
 
 
 def lying(node: str, device: str, lie: str) -> Act:
@@ -151,6 +179,39 @@ ALONE = [
         "disk: a node has no room left, neither in /tmp nor in /var",
         on("spark3", "for disk in /tmp /var/tmp; do head -c 5G /dev/zero > $disk/full 2>/dev/null; done; true"),
         Expected("N00 spark3", ("node spark3",), "see whether spark3 is powered on", cause="environment"),
+    ),
+    case(
+        "boot: a node was started again after its admission",
+        lambda lab: [lab.power("spark2", on=False), lab.power("spark2", on=True)],
+        Expected(
+            "C10 spark2",
+            (),
+            "give spark2 a new admission: run playbooks/validate.yml",
+            cause="environment",
+            noted=True,
+        ),
+        levels=("cluster",),
+    ),
+    case(
+        "busy: somebody else holds the maintenance lock",
+        on("spark2", f"setsid python3 -c '{HOLDER}' > /dev/null 2>&1 < /dev/null & sleep 5"),
+        Expected("N09 spark2", ("node spark2",), "drain spark2", outcome="unknown", cause="environment"),
+        levels=WHOLE,
+    ),
+    case(
+        "disk: /etc/netplan can only be read",
+        on(
+            "spark2",
+            f"echo '# edited' >> {NETPLAN} && mount --bind /etc/netplan /etc/netplan"
+            " && mount -o remount,bind,ro /etc/netplan",
+        ),
+        Expected("site.yml", (), "Read-only file system"),
+        levels=WHOLE,
+        refusal=Refusal(
+            ("Read-only file system", "The previous fabric configuration was put back"),
+            "spark2",
+            f"ls -A /etc/netplan; sha256sum {NETPLAN}; ip -4 -br addr",
+        ),
     ),
     case(
         "busy: little memory",
@@ -288,6 +349,7 @@ TOGETHER = [
     ),
 ]
 
+# Two faults of one run are on different halves of different cables. Three always share a part that explains two of them.
 MATRIX = [
     case(
         "loss: 5 % of what one half sends",
@@ -336,7 +398,7 @@ MATRIX = [
             cause="instrument",
         ),
         levels=WHOLE,
-        run="matrix 1",
+        run="matrix 2",
     ),
     case(
         "tools: no perftest on one node",
@@ -350,6 +412,47 @@ MATRIX = [
             also=("P0? *spark2*", "L08 spark2:*", "L11 spark2:*"),
         ),
         levels=WHOLE,
+    ),
+    case(
+        "dies: the server of one half is killed in mid-run",
+        killed_server("spark1", "rocep1s0f0"),
+        Expected(
+            "P01 spark2:p1:a>spark1:p0:a",
+            HALF_LINK,
+            "measure spark2 and spark1 again; if it stays so, see what ib_write_bw prints there",
+            outcome="unknown",
+            cause="instrument",
+            also=("L08 spark1:p0:a", "L08 spark2:p1:a"),
+        ),
+        levels=WHOLE,
+        run="matrix 2",
+    ),
+    case(
+        "delay: 240 ms on what one half sends",
+        # Twice what P04 allows a way, and less than the seven times 67 ms after which ib_write_lat gives up.
+        lambda lab: lab.loss("spark3:p0:a", 0.0, delay_ms=240),
+        Expected(
+            "P04 spark3:p0:a>spark1:p1:a",
+            ("half-link spark3:p0:a-spark1:p1:a",),
+            "compare PCIe (N03) and carrier (L01) at both ends of spark3:p0:a-spark1:p1:a",
+            cause="hardware",
+            also=("P0? *spark3:p0:a*", "L08 spark3:p0:a", "L08 spark1:p1:a", "L11 *spark3:p0:a*"),
+        ),
+        levels=WHOLE,
+    ),
+    case(
+        "clock: the node's is set by an hour while it serves a path",
+        on("spark3", "date -s '+1 hour'"),
+        Expected(
+            "L08 spark3:p0:a",
+            ("node spark3",),
+            "L08 spark3:p0:a: the clock of spark3 was set by +3600 s while it measured",
+            outcome="unknown",
+            cause="instrument",
+            also=("P0? *spark3*", "L08 spark3:*", "L11 spark3*"),
+        ),
+        levels=WHOLE,
+        when_serving="spark3",
     ),
     case(
         "power: a node goes off in the middle of the measurement",

@@ -18,8 +18,8 @@ from ansible_collections.gb10.cluster.tests.unit.builders import LAB, ROOT, prof
 
 from lab.api import Lab
 from lab.errors import LabError
-from tests.faults.case import false_alarms
-from tests.faults.live import Live
+from tests.faults.case import Result, false_alarms
+from tests.faults.live import Live, Refusal
 from tests.faults.report import Clean
 from tests.lab.conftest import start
 
@@ -65,6 +65,22 @@ class Machines:
             "playbooks/validate.yml", *tags, "-e", f"gate_profile=../{ONCE.relative_to(ROOT)}"[:-4], late=late
         )
 
+    def refused(self, case: Live, refusal: Refusal) -> Result:
+        """Inject, and let site.yml meet it: it must fail with a sentence and leave things as they were."""
+        self.lab.reset()
+        case.inject(self.lab)
+        before = self._shown(refusal)
+        run = self._play("site.yml")
+        output = " ".join(run.output.split())  # as it was before it was fitted to a screen
+        said = run.rc != 0 and all(words in output for words in refusal.says)
+        print("" if said else run.output, flush=True)
+        after = self._shown(refusal)
+        told = {"rc": run.rc, "before": before, "after": after}
+        return Result(case, detected=said, localised=said and before == after, seconds=run.seconds, said=told)
+
+    def _shown(self, refusal: Refusal) -> str:
+        return self.lab.run(refusal.node, ["sudo", "sh", "-c", refusal.unchanged]).stdout
+
     def clean(self, levels: t.Sequence[str]) -> Clean:
         """Judge the admitted cluster as it is."""
         run = self.validate([], levels)
@@ -109,6 +125,7 @@ def _write_profile() -> None:
     """The lab's profile, but everything measured once: a fault shows in the first run, and there are many of them."""
     once = profile(LAB)
     once["bandwidth"] |= {"warmup": 0, "repeats": 1}
+    once["command_timeout_s"] = 30  # what hangs costs that, several times
     ONCE.parent.mkdir(parents=True, exist_ok=True)
     ONCE.write_text(yaml.safe_dump(dict(once)))
 

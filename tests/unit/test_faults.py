@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict import decide
 from ansible_collections.gb10.cluster.tests.unit import builders
 
-from tests.faults import clean, live, recorded, tools
+from tests.faults import clean, keeping, live, recorded, tools
 from tests.faults.case import Case, Expected, hold_against, missing
 from tests.faults.report import Bar, Clean, Matrix
 from tests.faults.runs import evidence_of
@@ -50,6 +51,17 @@ def test_a_sample_of_the_matrix(case):
     assert alarms == []
 
 
+@pytest.mark.parametrize("case", keeping.CASES, ids=str)
+def test_results_that_cannot_be_kept(case):
+    result = keeping.result_of(case)
+    assert result.localised, result.said
+
+
+def test_results_that_can_be_kept_are_no_fault():
+    kept = dataclasses.replace(keeping.CASES[0], hinder=lambda folder: contextlib.nullcontext())
+    assert not keeping.result_of(kept).detected
+
+
 def test_six_or_more_are_the_sample_and_one_runs_on_virtual_sparks():
     assert 6 <= len(SAMPLE) <= 10
     assert sum(case.sample for case in live.CASES) == 1
@@ -61,7 +73,7 @@ def test_healthy_clusters_raise_no_alarm():
 
 
 def test_the_catalogue_is_as_large_as_the_bar_and_names_are_unique():
-    cases = [*recorded.CASES, *tools.CASES, *live.CASES]
+    cases = [*recorded.CASES, *tools.CASES, *keeping.CASES, *live.CASES]
     assert len(cases) >= Bar().injected
     assert len(live.CASES) >= Bar().live
     assert len({(case.where, case.name) for case in cases}) == len(cases)
@@ -107,6 +119,33 @@ def test_another_place_or_action_is_not_localised(changes):
 
 def test_a_finding_that_nobody_caused_is_a_false_alarm():
     assert judged(evidence(small_mtu, forces_tcp), SMALL_MTU) == ([(True, False)], ["N08 spark3"])
+
+
+def test_a_note_is_held_against_its_own_remedy_and_nothing_refuses():
+    flaps = Expected("L07 spark1:p0:a", (), "reseat the plug", cause="hardware", signature="flaps", noted=True)
+    case = Case("flaps", "recorded", flaps)
+
+    def lost(reading):
+        builders.half_of(reading, "spark1", "p0", "a")["carrier_down_count"] = 21
+
+    assert judged(evidence(lost), case) == ([(True, True)], [])
+    assert judged(evidence(), case) == ([(False, False)], [])
+    other = dataclasses.replace(case, expected=dataclasses.replace(flaps, action="reboot"))
+    assert judged(evidence(lost), other) == ([(True, False)], [])
+    refusing = dataclasses.replace(case, expected=dataclasses.replace(flaps, noted=False))
+    assert judged(evidence(lost), refusing)[0] == [(False, False)]
+
+
+def test_two_slow_paths_in_one_run_are_each_a_suspect():
+    paths = {"spark1:p0:b-spark2:p1:b": "spark1:p0:b>spark2:p1:b", "spark3:p0:a-spark1:p1:a": "spark3:p0:a>spark1:p1:a"}
+    cases = [
+        Case(path, "live", Expected(f"P02 {way}", (f"half-link {path}",), "", cause="hardware"))
+        for path, way in paths.items()
+    ]
+    both = evidence(
+        lambda reading: [builders.set_bandwidth(reading, path, 60.0, way.split(":")[0]) for path, way in paths.items()]
+    )
+    assert judged(both, *cases) == ([(True, True), (True, True)], [])
 
 
 def test_two_faults_at_once_are_each_judged_on_their_own_subject():

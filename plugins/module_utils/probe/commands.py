@@ -156,5 +156,5 @@ def explain_failure(tool: str, rc: int, output: str, timeout_s: float) -> tuple[
     if rc == TIMED_OUT:
         return "instrument", f"{tool} gave no result within {timeout_s:.0f} s and was ended"
     if (signal := ended_by(rc)) is not None:
-        return "instrument", f"{tool} was ended from outside by signal {signal}"
+        return "instrument", f"{tool} was ended by signal {signal}"
     return "instrument", f"{tool} ended with {rc} and said {excerpt(output, 160)}"

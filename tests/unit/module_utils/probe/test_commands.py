@@ -121,7 +121,9 @@ FAILURES = [
     (1, " Completion with error at client\n Failed status 10: wr_id 0 syndrom 0x88", "hardware", "ended in error"),
     (124, "", "instrument", "no result within 60 s"),
     (127, "ib_write_bw: command not found", "software", "perftest"),
-    (139, "", "instrument", "ended with 139 and said nothing"),
+    (1, "", "instrument", "ended with 1 and said nothing"),
+    (139, "", "instrument", "was ended by signal 11"),
+    (-9, "", "instrument", "was ended by signal 9"),
 ]
 
 

@@ -911,6 +911,42 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("rc", "cause", "want"),
+    [
+        pytest.param(-9, "instrument", ("unknown", "instrument"), id="server killed"),
+        pytest.param(137, "instrument", ("unknown", "instrument"), id="server killed, by a shell's word"),
+        pytest.param(1, "instrument", ("fail", "hardware"), id="server failed too"),
+        pytest.param(-9, "environment", ("fail", "hardware"), id="server ended by us, its client had given up"),
+    ],
+)
+def test_a_server_that_was_killed_is_no_dead_path(rc, cause, want):
+    """Its client sees that nothing is acknowledged, which it calls hardware (P01, and P03 where both halves run)."""
+    reading = builders.healthy_reading(builders.plan())
+    ends = {"spark1": ("hardware", 1), "spark2": (cause, rc)}
+    failures = {
+        node: {
+            "stage": "bandwidth",
+            "cause": said,
+            "message": "x",
+            "argv": ["ib_write_bw"],
+            "rc": code,
+            "raw_sha256": None,
+        }
+        for node, (said, code) in ends.items()
+    }
+    builders.direction_of(reading, "spark1:p0:a-spark2:p1:a", "spark1")["failure"] = failures["spark1"]
+    builders.pair_of(reading, "spark1", "spark2")["failure"] = failures["spark1"]
+    for served in (*reading.measurements["spark2"]["served"], *reading.measurements["spark2"]["pairs_served"]):
+        if served["from_node"] == "spark1":
+            served["failure"] = failures["spark2"]
+    for check_id, key in (("P01", "spark1:p0:a>spark2:p1:a"), ("P03", "spark1:p0>spark2:p1")):
+        scope = CHECKS[check_id].scope
+        view = next(view for view in views(scope, reading) if view.key == key)
+        outcome = evaluate(CHECKS[check_id], view, parsed_limits(reading.profile)[check_id])
+        assert (outcome.name, outcome.cause) == want
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.check}/{case.id}")
 def test_check(case):
     reading = builders.healthy_reading(builders.plan(case.topology), case.profile)
