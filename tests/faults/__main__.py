@@ -45,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="The fault matrix.")
-    parser.add_argument("-k", dest="name", default="", help="only cases whose name has this in it")
+    parser.add_argument(
+        "-k", dest="name", default="", help="only cases whose name, or the run that they share, has this in it"
+    )
     parser.add_argument("--where", choices=WHERE, help="only faults of one place")
     parser.add_argument("--sample", action="store_true", help="only the few that CI runs")
     parser.add_argument("--keep-lab", action="store_true", help="leave the admitted virtual Sparks up for the next run")
@@ -131,7 +133,9 @@ def _chosen(cases: t.Sequence[CaseT], asked: argparse.Namespace) -> list[CaseT]:
     return [
         case
         for case in cases
-        if asked.name in case.name and asked.where in (None, case.where) and (case.sample or not asked.sample)
+        if asked.name in f"{case.name} {getattr(case, 'run', '')}"
+        and asked.where in (None, case.where)
+        and (case.sample or not asked.sample)
     ]
 
 
