@@ -78,6 +78,12 @@ options:
         description: Whether to keep the original beside the file, once, as C(PATH.gb10-original).
         type: bool
         default: false
+      restore:
+        description:
+          - Whether the copy that O(files[].backup) has kept may come back. It does, byte for byte, when the file
+            without our part is what the copy is without it, so nobody else has changed it since. The copy then goes.
+        type: bool
+        default: false
       validate:
         description:
           - A command as a list of words that must end with 0 before anything is written.
@@ -134,10 +140,9 @@ files:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gb10.cluster.plugins.module_utils.files.apply import (
-    Change,
-    Content,
     FileRefused,
     apply_changes,
+    diff,
     plan_changes,
 )
 from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
@@ -156,6 +161,7 @@ FILE = {
     },
     "absent": {"type": "bool", "choices": [True]},
     "backup": {"type": "bool", "default": False},
+    "restore": {"type": "bool", "default": False},
     "validate": {"type": "list", "elements": "str"},
 }
 ARGUMENTS = {
@@ -170,24 +176,6 @@ ARGUMENTS = {
     },
     "root": {"type": "path", "default": "/"},
 }
-
-
-def diff(change: Change) -> dict[str, str]:
-    return {
-        "before_header": header(change.path, change.before),
-        "after_header": header(change.path, change.after),
-        "before": printable(change.before),
-        "after": printable(change.after),
-    }
-
-
-def header(path: str, content: Content | None) -> str:
-    return f"{path} (mode {content.mode:04o})" if content else f"{path} (no file)"
-
-
-def printable(content: Content | None) -> str:
-    """Foreign bytes that are not UTF-8 cannot travel in a module's JSON."""
-    return content.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if content else ""
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import shutil
 import typing as t
 from dataclasses import asdict, dataclass, field
 
+from .. import revert
 from ..plan.netplan import OWN_NETPLAN, OWN_NETPLAN_MODE
 from .errors import FabricError
 from .renderers import generate_command, restore_commands
@@ -136,22 +137,14 @@ def _real(host: Host, path: str) -> str:
 
 def arm(host: Host, after_s: int) -> str:
     """Start the countdown, anew if one is running. Returns the unit's name."""
-    disarm(host)
-    script = str(host.path(f"{PENDING}/restore.sh"))
-    # Without AccuracySec systemd may be a minute late; --collect forgets a failed run, so the name is free again.
-    argv = ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", f"--on-active={after_s}"]
-    result = host.run([*argv, "--timer-property=AccuracySec=1s", "/bin/sh", script], 30)
-    if not result.ok:
-        raise FabricError(
-            f"the revert timer could not be armed, so nothing was changed: {result.stderr.strip() or result.rc}. "
-            f"If a revert is running right now, run again in a minute (`systemctl status {UNIT}.service`)"
-        )
-    return UNIT
+    try:
+        return revert.arm(host, UNIT, f"{PENDING}/restore.sh", after_s)
+    except revert.NotArmed as error:
+        raise FabricError(str(error)) from error
 
 
 def disarm(host: Host) -> None:
-    """Stop the countdown. A revert that already runs is left to finish; its unit has another name."""
-    host.run(["systemctl", "stop", f"{UNIT}.timer"], 30)
+    revert.disarm(host, UNIT)
 
 
 def restore_now(host: Host, folder: str) -> None:

@@ -16,6 +16,8 @@ from .edit import EditError, edit_block, edit_settings
 if t.TYPE_CHECKING:
     from ..host import Host
 
+OWN_FOLDER = "gb10"
+OWN_DROP_INS = (".service.d", ".slice.d")  # systemd makes none of them itself
 BACKUP_SUFFIX = ".gb10-original"
 DEFAULT_MODE = "0644"
 
@@ -37,6 +39,7 @@ class FileSpec(t.TypedDict):
     settings: Settings | None
     absent: bool | None
     backup: bool
+    restore: bool
     validate: list[str] | None
 
 
@@ -57,10 +60,11 @@ class Change:
     before: Content | None
     after: Content | None  # None: no file
     backup: bool
+    spent: bool = False  # the original is back in place, so its copy goes
 
     @property
     def action(self) -> str:
-        if self.before == self.after:
+        if not self.changed:
             return "unchanged"
         if self.before is None:
             return "created"
@@ -68,7 +72,7 @@ class Change:
 
     @property
     def changed(self) -> bool:
-        return self.before != self.after
+        return self.before != self.after or self.spent
 
 
 def plan_changes(host: Host, specs: t.Sequence[FileSpec]) -> list[Change]:
@@ -80,7 +84,7 @@ def plan_changes(host: Host, specs: t.Sequence[FileSpec]) -> list[Change]:
         if any(spec["path"] == change.path for change in changes):
             raise FileRefused(f"{spec['path']} is listed twice; give each file one item")
         before = _found(host, spec["path"])
-        change = Change(spec["path"], before, _wanted(spec, before), spec["backup"])
+        change = _change(host, spec, before)
         if change.changed and change.after and spec["validate"]:
             _validate(host, spec["path"], change.after, spec["validate"])
         changes.append(change)
@@ -94,11 +98,34 @@ def apply_changes(host: Host, changes: t.Sequence[Change]) -> None:
         try:
             _back_up(host, change)
             _place(host, change.path, change.after)
+            if change.spent:
+                host.remove(change.path + BACKUP_SUFFIX)
         except OSError as error:
             for earlier in reversed(done):
                 _place(host, earlier.path, earlier.before)
             raise FileRefused(f"{change.path} could not be written, and all files are as before: {error}") from error
         done.append(change)
+
+
+# --- what the operator sees with --diff ---
+
+
+def diff(change: Change) -> dict[str, str]:
+    return {
+        "before_header": _header(change.path, change.before),
+        "after_header": _header(change.path, change.after),
+        "before": _printable(change.before),
+        "after": _printable(change.after),
+    }
+
+
+def _header(path: str, content: Content | None) -> str:
+    return f"{path} (mode {content.mode:04o})" if content else f"{path} (no file)"
+
+
+def _printable(content: Content | None) -> str:
+    """Foreign bytes that are not UTF-8 cannot travel in a module's JSON."""
+    return content.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if content else ""
 
 
 # --- what is there, what is wanted ---
@@ -118,6 +145,20 @@ def _found(host: Host, path: str) -> Content | None:
         return None
     except OSError as error:
         raise FileRefused(f"{path} cannot be read: {error}") from error
+
+
+def _change(host: Host, spec: FileSpec, before: Content | None) -> Change:
+    wanted = _wanted(spec, before)
+    original = _found(host, spec["path"] + BACKUP_SUFFIX) if spec["restore"] else None
+    if original is None:
+        return Change(spec["path"], before, wanted, spec["backup"])
+    # Without us both are the same: nobody else has changed the file since, and the original is right byte for byte.
+    untouched = _text(_wanted(spec, original)) == _text(wanted)
+    return Change(spec["path"], before, original if untouched else wanted, False, spent=untouched)
+
+
+def _text(content: Content | None) -> str:
+    return content.text.rstrip("\n") if content else ""
 
 
 def _wanted(spec: FileSpec, before: Content | None) -> Content | None:
@@ -178,5 +219,17 @@ def _back_up(host: Host, change: Change) -> None:
 def _place(host: Host, path: str, content: Content | None) -> None:
     if content is None:
         host.remove(path)
+        prune(host, path)
     else:
         host.write(path, content.text, content.mode, content.owner)
+
+
+def prune(host: Host, path: str) -> None:
+    """Remove folders of ours that a removed file has left empty."""
+    for folder in host.path(path).parents:
+        if not folder.name.startswith(OWN_FOLDER) and not folder.name.endswith(OWN_DROP_INS):
+            return
+        try:
+            folder.rmdir()
+        except OSError:  # not empty, or not there
+            return
