@@ -71,13 +71,15 @@ def present(host: Host, declared: Declared, revert_after_s: int, check_mode: boo
     unit = None
     if not check_mode:
         wanted = {name: job.part.record for name, job in jobs.items() if job.part.record is not None}
-        _save_records(host, records, records | wanted)
+        # What is needed to go back is kept before anything changes, and what is needed no more until all is done.
+        kept = records | wanted
+        _save_records(host, records, kept)
         for job in jobs.values():
             if not job.part.guarded:
                 _apply(host, job)
         if guarded or pending:
             unit = _apply_guarded(host, guarded, wanted, revert_after_s)
-        _save_records(host, records | wanted, wanted)
+        _save_records(host, kept, wanted)
     return _outcome(jobs, changed, unit)
 
 

@@ -14,6 +14,7 @@ import shutil
 import typing as t
 
 from .. import revert
+from ..files.apply import prune
 from .part import ROOTED, BaseRefused
 
 if t.TYPE_CHECKING:
@@ -119,3 +120,4 @@ def restore_now(host: Host) -> None:
 
 def forget(host: Host) -> None:
     shutil.rmtree(host.path(PENDING), ignore_errors=True)
+    prune(host, PENDING)

@@ -10,6 +10,7 @@ import re
 import stat
 import typing as t
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from .edit import EditError, edit_block, edit_settings
 
@@ -226,10 +227,10 @@ def _place(host: Host, path: str, content: Content | None) -> None:
 
 def prune(host: Host, path: str) -> None:
     """Remove folders of ours that a removed file has left empty."""
-    for folder in host.path(path).parents:
-        if not folder.name.startswith(OWN_FOLDER) and not folder.name.endswith(OWN_DROP_INS):
+    for folder in Path(path).parents:
+        if not any(part.startswith(OWN_FOLDER) for part in folder.parts) and not folder.name.endswith(OWN_DROP_INS):
             return
         try:
-            folder.rmdir()
+            host.path(str(folder)).rmdir()
         except OSError:  # not empty, or not there
             return
