@@ -24,6 +24,7 @@ SUITE = "trixie"
 PACKAGES = [
     *("systemd-sysv", "dbus", "udev", "procps", "kmod", "python3", "iproute2", "ethtool", "iputils-ping", "netplan.io"),
     *("rdma-core", "ibverbs-utils", "perftest", "lldpd", "systemd-timesyncd"),
+    "nftables",
 ]
 # A node looks like a Spark where our code looks; nvidia-smi is a stand-in and says so.
 SPARK_FILES = ["etc/dgx-release", "etc/fastos-release", "usr/bin/nvidia-smi"]

@@ -17,6 +17,7 @@ import typing as t
 from dataclasses import asdict, dataclass, field
 
 from .. import revert
+from ..files.apply import prune
 from ..plan.netplan import OWN_NETPLAN, OWN_NETPLAN_MODE
 from .errors import FabricError
 from .renderers import generate_command, restore_commands
@@ -176,6 +177,7 @@ def untouched(snapshot: Snapshot) -> Snapshot:
 
 def forget(host: Host, folder: str) -> None:
     shutil.rmtree(host.path(folder), ignore_errors=True)
+    prune(host, folder)
 
 
 def move_aside(host: Host, path: str) -> None:

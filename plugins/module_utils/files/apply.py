@@ -99,13 +99,14 @@ def apply_changes(host: Host, changes: t.Sequence[Change]) -> None:
         try:
             _back_up(host, change)
             _place(host, change.path, change.after)
-            if change.spent:
-                host.remove(change.path + BACKUP_SUFFIX)
         except OSError as error:
             for earlier in reversed(done):
                 _place(host, earlier.path, earlier.before)
             raise FileRefused(f"{change.path} could not be written, and all files are as before: {error}") from error
         done.append(change)
+    for change in done:
+        if change.spent:
+            host.remove(change.path + BACKUP_SUFFIX)
 
 
 # --- what the operator sees with --diff ---

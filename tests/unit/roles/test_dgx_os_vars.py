@@ -30,6 +30,7 @@ def derive(name: str, installed: list[str], **given: t.Any) -> t.Any:
     facts = {"os_id": given.pop("os_id", "ubuntu"), "hostname": given.pop("hostname", "spark-12ab")}
     if "time_sync" in given:
         facts["time_sync"] = given.pop("time_sync")
+    facts["dgx_release"] = given.pop("dgx_release", {})
     facts["packages"] = dict.fromkeys(variables["__dgx_os_time_services"]) | dict.fromkeys(PROBE_PACKAGES)
     facts["packages"] |= dict.fromkeys(installed, "1.0")
     variables |= {"dgx_os_facts": facts, "inventory_hostname": "spark1"} | given
@@ -65,7 +66,36 @@ def test_whether_time_is_kept() -> None:
 
 
 def test_all_names_are_asked_for() -> None:
-    assert set(derive("__dgx_os_asked", [])) == {*PROBE_PACKAGES, "systemd-timesyncd", "chrony", "ntpsec"}
+    assert set(derive("__dgx_os_asked", [])) == {
+        *(*PROBE_PACKAGES, "systemd-timesyncd", "chrony", "ntpsec"),
+        *("earlyoom", "nftables"),
+    }
+
+
+def test_what_a_choice_needs_is_installed_with_it() -> None:
+    complete = [*PROBE_PACKAGES, "systemd-timesyncd"]
+    assert derive("__dgx_os_missing", complete, dgx_os_oom="earlyoom") == ["earlyoom"]
+    assert derive("__dgx_os_missing", complete, dgx_os_firewall="closed") == ["nftables"]
+    assert derive("__dgx_os_missing", [*complete, "earlyoom"], dgx_os_oom="earlyoom") == []
+
+
+@pytest.mark.parametrize(
+    ("release", "level"),
+    [
+        ({"DGX_SWBUILD_VERSION": "7.2.3", "DGX_OTA_VERSION": "7.5.0"}, "7.5.0"),
+        ({"DGX_SWBUILD_VERSION": "7.2.3"}, "7.2.3"),
+        ({}, ""),
+    ],
+    ids=["updated", "factory", "no DGX OS"],
+)
+def test_the_level_is_that_of_the_last_update(release: dict[str, str], level: str) -> None:
+    assert derive("__dgx_os_level", [], dgx_release=release) == level
+
+
+@pytest.mark.parametrize("given", [{"dgx_os_state": "absent"}, {"dgx_os_host_names": False}], ids=["absent", "off"])
+def test_names_that_are_not_wanted_leave_no_block(given: dict[str, t.Any]) -> None:
+    assert derive("__dgx_os_hosts_block", [], **given) == ""
+    assert derive("__dgx_os_hosts_disable", [], **given) == []
 
 
 HOSTS_LINES = [
@@ -84,5 +114,5 @@ HOSTS_LINES = [
 
 @pytest.mark.parametrize(("line", "disabled"), HOSTS_LINES)
 def test_loopback_lines_with_the_nodes_name(line: str, disabled: bool) -> None:
-    (pattern,) = derive("__dgx_os_files.present[0].disable_lines", [])
+    (pattern,) = derive("__dgx_os_hosts_disable", [])
     assert bool(re.search(pattern, line + "\n")) is disabled

@@ -19,7 +19,7 @@ def spec(path: str, **given: t.Any) -> FileSpec:
     empty: dict[str, t.Any] = dict.fromkeys(
         ["content", "mode", "block", "disable_lines", "settings", "absent", "validate"]
     )
-    return t.cast(FileSpec, empty | {"path": path, "marker": "m", "backup": False} | given)
+    return t.cast(FileSpec, empty | {"path": path, "marker": "m", "backup": False, "restore": False} | given)
 
 
 @pytest.fixture
@@ -170,3 +170,58 @@ def test_a_full_disk_leaves_all_files_as_before(host: Host, monkeypatch: pytest.
     with pytest.raises(FileRefused, match=r"/etc/three could not be written, and all files are as before.*No space"):
         apply_changes(host, changes)
     assert tree(host) == {"etc/one": b"old\n"}
+
+
+# --- giving a foreign file back ---
+
+NCCL = "NCCL_DEBUG=WARN\nNCCL_IB_DISABLE=1\nNCCL_NET=Socket"
+OURS = {"set": {"NCCL_NET": "IB"}, "unset": ["NCCL_IB_DISABLE"]}
+NOT_OURS = {"set": None, "unset": ["NCCL_IB_DISABLE", "NCCL_NET"]}
+CONF = "/etc/nccl.conf"
+
+
+def test_the_original_comes_back_byte_for_byte_and_its_copy_goes(host: Host) -> None:
+    host.write(CONF, NCCL)
+    run(host, spec(CONF, settings=OURS, backup=True))
+    assert run(host, spec(CONF, settings=NOT_OURS, restore=True)) == ["updated"]
+    assert host.read_exact(CONF) == NCCL
+    assert not host.exists(CONF + ".gb10-original")
+    assert run(host, spec(CONF, settings={"set": None, "unset": []}, restore=True)) == ["unchanged"]
+
+
+def test_a_file_that_somebody_has_changed_since_keeps_their_change(host: Host) -> None:
+    host.write(CONF, NCCL)
+    run(host, spec(CONF, settings=OURS, backup=True))
+    host.write(CONF, host.read_exact(CONF) + "NCCL_TIMEOUT=5\n")
+    run(host, spec(CONF, settings=NOT_OURS, restore=True))
+    assert host.read_exact(CONF) == "NCCL_DEBUG=WARN\nNCCL_TIMEOUT=5\n"
+    assert host.read_exact(CONF + ".gb10-original") == NCCL
+
+
+def test_an_original_of_which_nothing_was_left_comes_back(host: Host) -> None:
+    host.write(CONF, "NCCL_IB_DISABLE=1\n")
+    run(host, spec(CONF, settings=OURS, backup=True))
+    run(host, spec(CONF, settings=NOT_OURS, restore=True))
+    assert host.read_exact(CONF) == "NCCL_IB_DISABLE=1\n"
+
+
+def test_a_file_that_was_not_there_is_gone_again(host: Host) -> None:
+    run(host, spec(CONF, settings=OURS, backup=True))
+    assert run(host, spec(CONF, settings=NOT_OURS, restore=True)) == ["removed"]
+
+
+def test_a_copy_without_any_other_change_goes(host: Host) -> None:
+    host.write("/etc/hosts", "127.0.1.1 spark")
+    run(host, spec("/etc/hosts", block="x", disable_lines=["spark"], backup=True))
+    assert run(host, spec("/etc/hosts", block="", restore=True)) == ["updated"]
+    assert host.read_exact("/etc/hosts") == "127.0.1.1 spark"
+    assert host.names("/etc") == ["hosts"]
+
+
+def test_folders_of_ours_go_with_their_last_file_and_those_of_others_stay(host: Host) -> None:
+    paths = ["/etc/gb10/a/b.conf", "/etc/gb10/c.conf", "/etc/systemd/system/x.service.d/9.conf", "/etc/other/d.conf"]
+    run(host, *(spec(path, content="x") for path in paths))
+    run(host, spec(paths[0], absent=True))
+    assert host.names("/etc/gb10") == ["c.conf"]
+    run(host, *(spec(path, absent=True) for path in paths[1:]))
+    assert (host.names("/etc"), host.names("/etc/systemd/system")) == (["other", "systemd"], [])
