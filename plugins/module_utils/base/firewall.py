@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from .part import FINGERPRINT, HEADER, BaseRefused, Live, Part, UfwRule, own_file
 
@@ -25,6 +25,7 @@ FIREWALLD = "/run/firewalld"
 TABLE = "gb10"
 UFW_COMMENT = "gb10.cluster"
 SSH_PORT = 22
+_Network = t.TypeVar("_Network", IPv4Network, IPv6Network)
 
 _SERVICE = "gb10-firewall.service"
 _RELOAD = ["systemctl", "daemon-reload"]
@@ -168,11 +169,16 @@ def _open(ports: t.Sequence[int], sources: t.Sequence[str], match: str = "tcp dp
 
 
 def _from(addresses: t.Sequence[str], rest: str) -> list[str]:
-    networks = [ip_network(one) for one in addresses]
-    v4 = collapse_addresses(one for one in networks if isinstance(one, IPv4Network))
-    v6 = collapse_addresses(one for one in networks if isinstance(one, IPv6Network))
-    families = (("ip", [_plain(one) for one in v4]), ("ip6", [_plain(one) for one in v6]))
+    v4 = [one for one in map(ip_network, addresses) if isinstance(one, IPv4Network)]
+    v6 = [one for one in map(ip_network, addresses) if isinstance(one, IPv6Network)]
+    families = (("ip", _outermost(v4)), ("ip6", _outermost(v6)))
     return [f"{family} saddr {_set(found)} {rest}" for family, found in families if found]
+
+
+def _outermost(networks: list[_Network]) -> list[str]:
+    """nft refuses a set in which one network lies inside another."""
+    kept = [one for one in set(networks) if not any(one != other and one.subnet_of(other) for other in networks)]
+    return [_plain(one) for one in sorted(kept)]
 
 
 def _plain(network: IPv4Network | IPv6Network) -> str:

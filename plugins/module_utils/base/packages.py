@@ -79,7 +79,8 @@ def forbidden(declared: Declared, seen: Seen, _record: t.Any) -> Part:
             raise BaseRefused(
                 f"dgx_os_forbidden_packages has {name!r}, which is no name of a package; * and ? are allowed"
             )
-    stanza = f"Package: {' '.join(names)}\nPin: release a=*\nPin-Priority: -1\n"
+    # By version and not by release: a repository without a Release file has none.
+    stanza = f"Package: {' '.join(names)}\nPin: version *\nPin-Priority: -1\n"
     part.files = [own_file(PIN, HEADER + stanza if names else None)]
     there = sorted(package for package in seen.packages if any(fnmatchcase(package, name) for name in names))
     if there:
