@@ -25,6 +25,7 @@ FIREWALLD = "/run/firewalld"
 TABLE = "gb10"
 UFW_COMMENT = "gb10.cluster"
 SSH_PORT = 22
+LAST_PORT = 65535
 _Network = t.TypeVar("_Network", IPv4Network, IPv6Network)
 
 _SERVICE = "gb10-firewall.service"
@@ -68,7 +69,7 @@ def firewall(declared: Declared, seen: Seen, record: t.Any) -> Part:
     part = Part("firewall", asked=mode == "closed", guarded=True, record=record)
     part.skipped = _why_not(mode, seen)
     if mode == "closed":
-        _see_addresses(declared)
+        _see_what_is_open(declared)
     with_ufw = seen.ufw is not None and mode != "off"
     with_nft = mode == "closed" and part.skipped is None and not with_ufw
     _own_table(part, seen, rules(declared, seen) if with_nft else None)
@@ -89,7 +90,10 @@ def _why_not(mode: str, seen: Seen) -> str | None:
     return None if "nft" in seen.commands else "neither is ufw active nor nftables installed"
 
 
-def _see_addresses(declared: Declared) -> None:
+def _see_what_is_open(declared: Declared) -> None:
+    for port in declared["open_ports"]:
+        if not 0 < port <= LAST_PORT:
+            raise BaseRefused(f"dgx_os_open_ports has {port}, expected 1 to {LAST_PORT}")
     for name in ("open_from", "ssh_from"):
         for value in declared[name]:
             try:
@@ -202,7 +206,8 @@ def _own_table(part: Part, seen: Seen, wanted: str | None) -> None:
     if wanted is None:
         if enabled or there:
             part.after_files = [_RELOAD]
-            part.back = [_RELOAD, ["systemctl", "enable", "--now", "--quiet", _SERVICE]]
+            again = ["enable", "--now", "--quiet"] if enabled else ["reload-or-restart"]
+            part.back = [_RELOAD, ["systemctl", *again, _SERVICE]]
         if enabled:
             part.first.append(
                 Live("firewall at boot", "on", "off", [["systemctl", "disable", "--now", "--quiet", _SERVICE]])
@@ -228,7 +233,7 @@ def _own_table(part: Part, seen: Seen, wanted: str | None) -> None:
 
 def ufw_rules(declared: Declared, seen: Seen) -> frozenset[UfwRule]:
     nets = [*peers(declared), *(subnet for _netdev, subnet in fabric(declared))]
-    wanted = {UfwRule(net, None) for net in nets}
+    wanted = {UfwRule(_plain(ip_network(net)), None) for net in nets}
     if declared["firewall"] == "closed":
         wanted |= _ports(ssh_ports(seen), ssh_sources(declared, seen))
         wanted |= _ports(declared["open_ports"], declared["open_from"])
@@ -236,7 +241,9 @@ def ufw_rules(declared: Declared, seen: Seen) -> frozenset[UfwRule]:
 
 
 def _ports(ports: t.Sequence[int], sources: t.Sequence[str]) -> set[UfwRule]:
-    return {UfwRule(source, port) for port in ports for source in sources} or {UfwRule(None, port) for port in ports}
+    if not sources:
+        return {UfwRule(None, port) for port in ports}
+    return {UfwRule(_plain(ip_network(source)), port) for port in ports for source in sources}
 
 
 def parse_ufw_rules(text: str) -> frozenset[UfwRule]:

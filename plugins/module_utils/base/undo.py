@@ -106,6 +106,7 @@ def _script(host: Host, way: Way) -> str:
             continue
         aside = f"{PENDING}/file{number}"
         host.write(aside, *kept)
+        lines.append(f"mkdir -p {shlex.quote(str(host.path(path).parent))}")
         lines.append(f"cp -p {shlex.quote(str(host.path(aside)))} {target}.tmp && mv -f {target}.tmp {target}")
     lines += [shlex.join(rooted(host, argv)) for argv in way["commands"]]
     lines.append(f"rm -rf {shlex.quote(str(host.path(PENDING)))}")

@@ -254,6 +254,38 @@ def test_a_change_of_a_confirmed_firewall_goes_back_to_the_confirmed_one(node: B
     assert node.read(NFT) == kept
 
 
+def test_a_firewall_that_was_taken_away_and_not_confirmed_comes_back(node: BaseNode, call: Call) -> None:
+    call(**closed())
+    call(state="confirmed")
+    before = node.fingerprint()
+    call(firewall="off")
+    assert (node.read(NFT), node.read("etc/gb10/firewall.nft")) == (None, None)
+    subprocess.run(["/bin/sh", str(node.timer)], check=True, env=os.environ | {"PATH": node.path})
+    after = node.fingerprint()
+    assert {name for name in before if before[name] != after.get(name)} <= {"var/lib/gb10/base/before.json"}
+
+
+def test_off_after_a_change_that_was_not_confirmed_leaves_nothing_whatever_happens(node: BaseNode, call: Call) -> None:
+    call(**closed())
+    call(firewall="off")
+    subprocess.run(["/bin/sh", str(node.timer)], check=True, env=os.environ | {"PATH": node.path})
+    assert node.read(NFT) is None
+    assert not [name for name in node.fingerprint() if "firewall" in name]
+
+
+def test_a_way_back_that_cannot_be_read_stops_everything(node: BaseNode, call: Call) -> None:
+    call(**closed())
+    node.put("var/lib/gb10/base/pending/way.json", '{"files": 1}')
+    for given in (closed(), {"state": "confirmed"}):
+        assert "pending/way.json cannot be read" in call(**given)["msg"]
+
+
+def test_a_confirmation_in_check_mode_leaves_the_timer(node: BaseNode, call: Call) -> None:
+    call(**closed())
+    assert call(check=True, state="confirmed")["changed"]
+    assert node.timer
+
+
 def test_a_run_that_finds_an_unconfirmed_change_has_it_confirmed(node: BaseNode, call: Call) -> None:
     call(**closed())
     again = call(**closed())
@@ -399,6 +431,7 @@ def test_a_file_that_comes_before_ours_is_found_out(node: BaseNode, call: Call) 
     [
         ({"node": "spark9"}, "spark9 is not a node of the plan"),
         (closed(ssh_from=["198.51.100.7/24"]), "dgx_os_ssh_from has '198.51.100.7/24'"),
+        (closed(open_ports=[8000, 70000]), "dgx_os_open_ports has 70000, expected 1 to 65535"),
         (closed(open_from=["home"]), "dgx_os_open_from has 'home'"),
         ({"kernel_parameters": ['kho=off" ; rm']}, "expected one word like kho=off"),
         ({"forbidden_packages": ["a b"]}, "which is no name of a package"),

@@ -103,6 +103,15 @@ def test_whatever_is_declared_the_way_in_stays(sources: list[str], port: int, cl
         assert "saddr" not in line
 
 
+def test_single_addresses_are_written_as_ufw_keeps_them() -> None:
+    declared = declare("single", firewall="closed", open_ports=[80], open_from=["203.0.113.7/32", "2001:DB8:0::7"])
+    assert firewall.ufw_rules(declared, Seen()) == {
+        UfwRule("203.0.113.7", 80),
+        UfwRule("2001:db8::7", 80),
+        UfwRule(None, 22),
+    }
+
+
 UFW_TUPLES = [
     # the form of ufw 0.36 (src/backend_iptables.py); comments are hex of UTF-8
     (

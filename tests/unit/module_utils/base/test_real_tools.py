@@ -70,14 +70,14 @@ def test_sshd_takes_the_drop_in_and_puts_it_into_force(tmp_path: Path) -> None:
     file = write(tmp_path, ssh.ssh(declare(ssh_hardening=True), seen, None), ssh.DROP_IN)
     said(keygen, "-q", "-t", "ed25519", "-N", "", "-f", f"{tmp_path}/key")
     main = tmp_path / "sshd_config"
-    main.write_text(f"Include {file}\nHostKey {tmp_path}/key\nPasswordAuthentication yes\nPermitRootLogin yes\n")
+    main.write_text(f"Include {file}\nHostKey {tmp_path}/key\nPasswordAuthentication yes\nPermitRootLogin no\n")
     effective = said(sshd, "-T", "-f", str(main))
     if "privilege separation" in effective.stderr.lower():
         pytest.skip("sshd is unpacked and not set up")
     assert effective.returncode == 0, effective.stderr
     settings = ssh.parse_effective(effective.stdout)
     assert settings["passwordauthentication"] == settings["kbdinteractiveauthentication"] == ["no"]
-    assert settings["permitrootlogin"] == ["without-password"]
+    assert settings["permitrootlogin"] == ["no"], "what was stricter stays"
     assert settings["port"] == ["22"]
 
 
