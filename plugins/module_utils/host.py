@@ -129,9 +129,9 @@ class Host:
         return None
 
     @contextmanager
-    def scratch(self) -> t.Iterator[str]:
+    def scratch(self, where: str = "/tmp") -> t.Iterator[str]:  # noqa: S108 - mkdtemp makes it private
         """A private folder for the files that a command writes, removed with everything in it."""
-        folder = tempfile.mkdtemp(prefix="gb10-", dir=self.path("/tmp"))  # noqa: S108 - mkdtemp makes it private
+        folder = tempfile.mkdtemp(prefix="gb10-", dir=self.path(where))
         try:
             yield "/" + os.path.relpath(folder, self.root)
         finally:

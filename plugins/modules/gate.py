@@ -80,6 +80,14 @@ options:
         refuses. Without it they are recorded as V(unknown) and only observed, and the screen says that NCCL was not
         measured.
     type: dict
+  harness:
+    description:
+      - With what NCCL was to be measured. With V(nccl_tests) the C(required_with_nccl_tests) checks of O(profile) take
+        the place of C(required_with_nccl), and an admission does not name an NCCL, because theirs is not that of what
+        serves. A measurement by another harness counts as none.
+    type: str
+    choices: [torch, nccl_tests]
+    default: torch
   missing:
     description:
       - For each node the packages that would be installed, with O(stage=passive). A node that answers and is not named

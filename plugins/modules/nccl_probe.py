@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nccl_probe
-short_description: Measures NCCL over the fabric, in the image or environment that will serve
+short_description: Measures NCCL over the fabric, in the image or environment that will serve or with nccl-tests
 version_added: 0.1.0
 description:
   - Run as one task on all nodes of a plan at the same time, each node runs one rank of an C(all_gather) and an
@@ -34,12 +34,21 @@ notes:
     than the number of nodes keeps them apart.
   - Nothing is measured while a process uses the GPU, or with less free memory than the profile wants and three times
     its smallest size. A larger size for which some rank has too little memory is left out on all.
-  - The programs of nccl-tests are not used. Built without MPI their ranks are threads of one process and cannot join
-    those of other nodes, and built with it they need a launcher that reaches all nodes. Bandwidths are computed as
-    theirs, but torch stands between, so that numbers of this module need thresholds of their own.
+  - With O(harness=nccl_tests) the programs C(all_gather_perf) and C(all_reduce_perf) run on the host instead, built
+    with MPI for the C(mpich) of the nodes (role P(gb10.cluster.nccl_env#role) does that). The ranks meet at O(port), and
+    each program is launched by MPICH's hydra with its launcher V(manual), so that it too needs no SSH between the nodes.
+  - The bandwidth of these programs is that of the slowest rank out of place, and wrong data count in both places. The
+    numbers of one harness are not those of the other, and each has its own keys in the profile. There is no GPU load
+    and no soak, and the NCCL that is measured is that of the host.
+  - The launching node of a program listens at O(control_port) on all its addresses, and beside it each node at a TCP
+    port that the kernel chooses; hydra has no narrower way. Both are open during a program only. hydra trusts whoever
+    reaches them, and a node runs as root what its launching node says, so the management network must be trusted. A
+    O(control_port) below 1024 keeps ordinary users of the launching node from taking its place.
+  - The harness V(nccl_tests) was run with a real hydra and programs that print recorded output, not yet on a GB10.
 requirements:
   - torch with CUDA, in the image or in the virtual environment
   - docker with the NVIDIA container runtime, for an image
+  - nccl-tests built with MPI=1, and the package mpich, the same on all nodes, for O(harness=nccl_tests)
 author:
   - gb10.cluster contributors (@gb10-cluster)
 extends_documentation_fragment:
@@ -59,18 +68,29 @@ options:
     type: dict
     required: true
   profile:
-    description: How to measure. The content of a file of C(profiles/). Without C(nccl) in it nothing is measured.
+    description: How to measure. The content of a file of C(profiles/). Without C(nccl) in it nothing is measured, with
+      O(harness=nccl_tests) without C(nccl_tests).
     type: dict
     required: true
+  harness:
+    description: What measures, torch where the engine will run, or the programs of nccl-tests on the host.
+    type: str
+    choices: [torch, nccl_tests]
+    default: torch
+  programs:
+    description:
+      - Folder of C(all_gather_perf) and C(all_reduce_perf) on the node.
+      - Required if O(harness=nccl_tests).
+    type: path
   runtime:
-    description: Whether the engine will run in a container or in a virtual environment.
+    description: Whether the engine will run in a container or in a virtual environment. For O(harness=torch).
     type: str
     choices: [docker, venv]
     default: docker
   image:
     description:
       - The image that will serve, by name or digest. It must be on the node.
-      - Required if O(runtime=docker).
+      - Required if O(harness=torch) and O(runtime=docker).
     type: str
   python:
     description:
@@ -81,8 +101,12 @@ options:
     description: TCP port of rank 0 at which the ranks meet, on the management network.
     type: int
     default: 18615
+  control_port:
+    description: TCP port of hydra's launcher, with O(harness=nccl_tests).
+    type: int
+    default: 918
   soak_s:
-    description: Seconds of load on all nodes after the measurement. V(0) is none.
+    description: Seconds of load on all nodes after the measurement, with O(harness=torch). V(0) is none.
     type: int
     default: 0
 """
@@ -103,6 +127,15 @@ EXAMPLES = r"""
     profile: "{{ lookup('ansible.builtin.file', 'profiles/gb10-mtu9000-q4-64k.yml') | from_yaml }}"
     runtime: venv
     python: /opt/vllm/bin/python
+  register: gate_nccl
+
+- name: Measure NCCL with nccl-tests on the host
+  gb10.cluster.nccl_probe:
+    node: "{{ inventory_hostname }}"
+    plan: "{{ fabric_plan }}"
+    profile: "{{ lookup('ansible.builtin.file', 'profiles/gb10-mtu9000-q4-64k.yml') | from_yaml }}"
+    harness: nccl_tests
+    programs: /usr/local/lib/gb10/nccl-tests/v2.18.3
   register: gate_nccl
 """
 
@@ -295,10 +328,17 @@ measurement:
     duration_s: 24.1
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.validation import check_required_if
 from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
+from ansible_collections.gb10.cluster.plugins.module_utils.measure import nccl_programs
+from ansible_collections.gb10.cluster.plugins.module_utils.measure.hydra import CONTROL_PORT
 from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl import PORT, measure, not_measured
 from ansible_collections.gb10.cluster.plugins.module_utils.measure.nccl_runtime import Docker, Runtime, Venv
+
+CHECK_MODE = "check mode: nothing was measured"
 
 
 def main() -> None:
@@ -307,28 +347,54 @@ def main() -> None:
             "node": {"type": "str", "required": True},
             "plan": {"type": "dict", "required": True},
             "profile": {"type": "dict", "required": True},
+            "harness": {"type": "str", "choices": ["torch", "nccl_tests"], "default": "torch"},
+            "programs": {"type": "path"},
             "runtime": {"type": "str", "choices": ["docker", "venv"], "default": "docker"},
             "image": {"type": "str"},
             "python": {"type": "path"},
             "port": {"type": "int", "default": PORT},
+            "control_port": {"type": "int", "default": CONTROL_PORT},
             "soak_s": {"type": "int", "default": 0},
         },
-        required_if=[("runtime", "docker", ["image"]), ("runtime", "venv", ["python"])],
+        required_if=[("harness", "nccl_tests", ["programs"])],
         supports_check_mode=True,
     )
-    node, plan, profile = module.params["node"], module.params["plan"], module.params["profile"]
-    if module.params["soak_s"] < 0:
-        module.fail_json(msg=f"soak_s must not be below 0, found {module.params['soak_s']}")
-    if node not in plan.get("nodes", {}):
-        module.fail_json(
-            msg=f"node {node!r} is not in the plan: it has {', '.join(plan.get('nodes', {})) or 'no nodes'}"
-        )
+    _refuse_nonsense(module)
+    with_torch = module.params["harness"] == "torch"
+    module.exit_json(changed=False, measurement=_with_torch(module) if with_torch else _with_programs(module))
+
+
+def _refuse_nonsense(module: AnsibleModule) -> None:
+    given = module.params
+    node, nodes, soak_s = given["node"], given["plan"].get("nodes", {}), given["soak_s"]
+    if soak_s < 0:
+        module.fail_json(msg=f"soak_s must not be below 0, found {soak_s}")
+    if soak_s and given["harness"] != "torch":
+        module.fail_json(msg="soak_s needs harness=torch: nccl-tests have no soak")
+    if node not in nodes:
+        module.fail_json(msg=f"node {node!r} is not in the plan: it has {', '.join(nodes) or 'no nodes'}")
+    if given["harness"] == "torch":
+        try:
+            check_required_if([("runtime", "docker", ["image"]), ("runtime", "venv", ["python"])], given)
+        except TypeError as error:
+            module.fail_json(msg=str(error))
+
+
+def _with_torch(module: AnsibleModule) -> t.Any:
     runtime = _runtime(**{name: module.params[name] or "" for name in ("runtime", "image", "python")})
+    node, plan, profile, port, soak_s = (module.params[name] for name in ("node", "plan", "profile", "port", "soak_s"))
     if module.check_mode:
-        why = "check mode: nothing was measured"
-        module.exit_json(changed=False, measurement=not_measured(node, plan, profile, runtime, why))
-    port, soak_s = module.params["port"], module.params["soak_s"]
-    module.exit_json(changed=False, measurement=measure(Host(), node, plan, profile, runtime, port, soak_s))
+        return not_measured(node, plan, profile, runtime, CHECK_MODE)
+    return measure(Host(), node, plan, profile, runtime, port, soak_s)
+
+
+def _with_programs(module: AnsibleModule) -> t.Any:
+    programs = nccl_programs.Programs(module.params["programs"])
+    node, plan, profile = (module.params[name] for name in ("node", "plan", "profile"))
+    if module.check_mode:
+        return nccl_programs.not_measured(node, plan, profile, programs, CHECK_MODE)
+    ports = module.params["port"], module.params["control_port"]
+    return nccl_programs.measure(Host(), node, plan, profile, programs, *ports)
 
 
 def _runtime(runtime: str, image: str, python: str) -> Runtime:

@@ -58,6 +58,7 @@ from .nccl import (
     NcclFinding,
     NcclGpuLoad,
     NcclGpuSample,
+    NcclHarness,
     NcclHca,
     NcclInside,
     NcclInterface,
@@ -72,7 +73,7 @@ from .nccl import (
     NcclSoak,
 )
 from .plan import HalfLinkPlan, HalfPlan, LinkEnd, LinkPlan, NodePlan, PathEnd, PathPlan, PeerPlan, Plan, SwitchPortPlan
-from .profile import BandwidthSettings, LatencySettings, NcclSettings, Profile
+from .profile import BandwidthSettings, LatencySettings, NcclSettings, NcclTestsSettings, Profile
 from .serving import (
     Alternative,
     Ceilings,
@@ -145,6 +146,7 @@ __all__ = [
     "NcclFinding",
     "NcclGpuLoad",
     "NcclGpuSample",
+    "NcclHarness",
     "NcclHca",
     "NcclInside",
     "NcclInterface",
@@ -158,6 +160,7 @@ __all__ = [
     "NcclRuntime",
     "NcclSettings",
     "NcclSoak",
+    "NcclTestsSettings",
     "Neighbour",
     "NetplanFile",
     "NodeFacts",

@@ -10,21 +10,23 @@ import typing as t
 from .fabric import Failure
 from .facts import NcclFileFacts
 
+NcclHarness = t.Literal["torch", "nccl_tests"]  # the numbers of one are not those of the other
+
 
 class NcclRuntime(t.TypedDict):
-    """Where the rank ran: in the image or the virtual environment that will serve."""
+    """Where the rank ran: in the image or the virtual environment that will serve, or as a program of the host."""
 
-    kind: t.Literal["docker", "venv"]
+    kind: t.Literal["docker", "venv", "host"]
     image: str | None  # as it was asked for
     image_id: str | None  # of the image that was run
-    python: str
+    python: str  # on the host the folder of the programs
 
 
 class NcclLibrary(t.TypedDict):
     """The NCCL that the rank had mapped (N14)."""
 
     version: str | None  # the file's own answer, "2.30.7"
-    headers: str | None  # what torch was built with
+    headers: str | None  # what torch, or the programs, were built with
     path: str | None  # None: linked into torch, or not found
     build_id: str | None
     size_bytes: int | None
@@ -169,7 +171,7 @@ class NcclMeasurement(t.TypedDict):
     rank: int
     world_size: int
     profile: str
-    harness: t.Literal["torch"]  # its numbers are not those of nccl-tests
+    harness: NcclHarness
     runtime: NcclRuntime
     torch: str | None
     library: NcclLibrary | None

@@ -35,6 +35,17 @@ class NcclSettings(t.TypedDict):
     pair_sizes_bytes: t.NotRequired[list[int]]  # what every two ranks run by themselves (P06); without it, nothing
 
 
+class NcclTestsSettings(t.TypedDict):
+    """The same for the programs of nccl-tests. A run is one of their cycles."""
+
+    sizes_bytes: list[int]
+    pair_sizes_bytes: list[int]  # what every two ranks run by themselves (P06); empty: nothing
+    iterations: int  # operations in one run
+    warmup: int  # runs
+    repeats: int  # runs
+    timeout_s: int  # from the meeting of the ranks to the end of the last program
+
+
 class Profile(t.TypedDict):
     """A file of profiles/: how to measure and what to expect. Every number in thresholds carries its source."""
 
@@ -44,10 +55,12 @@ class Profile(t.TypedDict):
     bandwidth: BandwidthSettings
     latency: LatencySettings
     nccl: t.NotRequired[NcclSettings]  # without it NCCL is not measured
+    nccl_tests: t.NotRequired[NcclTestsSettings]  # without it nccl-tests are not run
     rendezvous_s: int  # how long a peer may be late
     command_timeout_s: int
     required: list[str]  # check ids: anything but pass refuses
     observe: list[str]  # recorded and shown, never refuses
     required_with_nccl: t.NotRequired[list[str]]  # required when NCCL was to be measured, else only observed
+    required_with_nccl_tests: t.NotRequired[list[str]]  # the same when it was to be measured with nccl-tests
     required_with_soak: t.NotRequired[list[str]]  # required when a soak was asked for, else only observed
     thresholds: dict[str, dict[str, t.Any]]

@@ -27,7 +27,7 @@ from .readiness import gpu_work, short_of_memory, wanted_free_kib
 from .results import Broken
 
 if t.TYPE_CHECKING:
-    from ..contracts import Failure, NcclMeasurement, NcclSoak, Plan, Profile
+    from ..contracts import Failure, NcclHarness, NcclMeasurement, NcclRuntime, NcclSoak, Plan, Profile
     from ..host import CommandResult, Host
     from .nccl_runtime import Runtime
 
@@ -111,14 +111,20 @@ def _measure(
 
 
 def not_measured(node: str, plan: Plan, profile: Profile, runtime: Runtime, why: str | None) -> NcclMeasurement:
+    return unmeasured("torch", node, plan, profile, runtime.describe(), why)
+
+
+def unmeasured(
+    harness: NcclHarness, node: str, plan: Plan, profile: Profile, runtime: NcclRuntime, why: str | None
+) -> NcclMeasurement:
     return {
         "schema": SCHEMA,
         "node": node,
         "rank": plan["nodes"][node]["rank"],
         "world_size": len(plan["nodes"]),
         "profile": profile["name"],
-        "harness": "torch",
-        "runtime": runtime.describe(),
+        "harness": harness,
+        "runtime": runtime,
         "torch": None,
         "library": None,
         "inside": None,

@@ -73,7 +73,8 @@ def _binding(reading: Reading, node: str) -> AdmissionBinding:
     facts, halves = reading.facts[node], reading.plan["nodes"][node]["halves"]
     netdevs = [half["netdev"] for half in halves]
     rank = reading.rank(node)
-    library = rank["library"] if rank else None
+    # The NCCL of nccl-tests is not that of what serves.
+    library = rank["library"] if rank and reading.harness == "torch" else None
     return {
         "boot_id": str(facts["boot_id"]),
         "kernel": facts["kernel"],

@@ -20,7 +20,7 @@ def identities(reading: Reading) -> dict[str, NodeIdentity]:
 
 
 def _identity(reading: Reading, node: str) -> NodeIdentity:
-    facts, rank = reading.facts.get(node), reading.rank(node)
+    facts, rank = reading.facts.get(node), reading.rank(node) if reading.harness == "torch" else None
     library = rank["library"] if rank is not None and answers(rank, NcclMeasurement, ["library"]) else None
     runtime = rank["runtime"] if rank is not None and answers(rank, NcclMeasurement, ["runtime"]) else None
     return {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..contracts import SCHEMA, BandwidthSettings, LatencySettings, Profile
+from ..contracts import SCHEMA, BandwidthSettings, LatencySettings, NcclTestsSettings, Profile
 from ..shape import optional_keys
 from .checks import CHECKS, catalogue
 from .limits import Limit, Limits, ProfileError, parse_limit
@@ -15,7 +15,8 @@ from .limits import Limit, Limits, ProfileError, parse_limit
 # Nothing is admitted without a node that answers and a measured fabric: passive checks cannot see a throttled NIC
 # (health-checks 2.4).
 INDISPENSABLE = ("N00", "P01", "P02")
-_LISTS = ("required", "observe", "required_with_nccl", "required_with_soak")
+_BY_HARNESS = ("required_with_nccl", "required_with_nccl_tests")  # one of them holds in a run
+_LISTS = ("required", "observe", *_BY_HARNESS, "required_with_soak")
 
 
 def validated(raw: t.Any) -> Profile:
@@ -31,6 +32,10 @@ def validated(raw: t.Any) -> Profile:
             _count(value, f"{name}.{key}", at_least=0 if key == "warmup" else 1)
     for key in ("rendezvous_s", "command_timeout_s"):
         _count(raw[key], key, at_least=1)
+    if "nccl_tests" in raw:
+        _keys(raw["nccl_tests"], NcclTestsSettings, "nccl_tests")
+        if "required_with_nccl_tests" not in raw:
+            raise ProfileError("required_with_nccl_tests missing; with nccl_tests and without it nothing would refuse")
     _check_lists(raw)
     parsed_limits(raw)
     return t.cast("Profile", raw)
@@ -49,7 +54,7 @@ def parsed_limits(raw: t.Mapping[str, t.Any]) -> dict[str, Limits]:
 
 
 def _listed(raw: t.Mapping[str, t.Any]) -> list[str]:
-    return [check_id for key in _LISTS for check_id in raw.get(key, [])]
+    return list(dict.fromkeys(check_id for key in _LISTS for check_id in raw.get(key, [])))
 
 
 def _limits(check_id: str, raw: t.Any) -> dict[str, Limit]:
@@ -78,13 +83,19 @@ def _check_lists(raw: dict[str, t.Any]) -> None:
                 raise ProfileError(
                     f"{key}: unknown check {check_id!r} (known: {' '.join(check.id for check in catalogue())})"
                 )
-    listed = _listed(raw)
-    twice = sorted({check_id for check_id in listed if listed.count(check_id) > 1})
+    twice = sorted({check_id for harness in _BY_HARNESS for check_id in _twice(raw, harness)})
     if twice:
         raise ProfileError(f"{', '.join(twice)}: listed twice; a check is either required or observed")
     absent = [check_id for check_id in INDISPENSABLE if check_id not in raw["required"]]
     if absent:
         raise ProfileError(f"required: {', '.join(absent)} missing; nothing is admitted without them")
+
+
+def _twice(raw: dict[str, t.Any], harness: str) -> list[str]:
+    """What is listed more than once of what holds together."""
+    lists = [key for key in _LISTS if key == harness or key not in _BY_HARNESS]
+    listed = [check_id for key in lists for check_id in raw.get(key, [])]
+    return [check_id for check_id in listed if listed.count(check_id) > 1]
 
 
 def _keys(raw: t.Any, shape: type, where: str) -> None:

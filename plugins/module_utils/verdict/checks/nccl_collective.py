@@ -8,15 +8,24 @@ from __future__ import annotations
 import statistics
 import typing as t
 
-from ...contracts import Evidence, Failure, NcclMeasurement, NcclRun, NcclSettings
+from ...contracts import (
+    Evidence,
+    Failure,
+    NcclHarness,
+    NcclMeasurement,
+    NcclRun,
+    NcclSettings,
+    NcclTestsSettings,
+)
 from ..limits import AtLeast, AtMost, Equals, Limits
 from ..outcome import Outcome, failed, graded, passed, unknown
 from ..registry import check
 from ..spread import spread_of
-from ..views import CollectiveView
+from ..views import CollectiveView, Reading
 
 _CUT = 1024  # an all_gather is cut to equal shares of whole 16 bytes, so it is a little smaller than asked for
 MIB = 1024 * 1024
+HARNESSES: tuple[NcclHarness, ...] = ("torch", "nccl_tests")
 _BLAMING = ("hardware", "configuration", "software")
 
 _Details = dict[str, t.Any]
@@ -28,20 +37,25 @@ _Details = dict[str, t.Any]
     needs=("ranks.runs", "ranks.harness"),
     parents=("N00", "N10", "C02", "C03", "C05", "P01", "P02", "P03", "P06"),
     limits={"size_bytes": Equals, "spread": AtMost},
-    optional_limits={f"torch_{ranks}_ranks": AtLeast for ranks in (2, 3, 4)},
+    optional_limits={
+        "nccl_tests_size_bytes": Equals,
+        **{f"{harness}_{ranks}_ranks": AtLeast for harness in HARNESSES for ranks in (2, 3, 4)},
+    },
     active=True,
 )
 def bandwidth(collective: CollectiveView, limits: Limits) -> Outcome:
     """The bus bandwidth of an all_gather over all nodes: the median of the repeats, of the slowest rank.
 
-    The number is that of torch at 64 MiB, where three healthy ranks leave 5.8 GB/s; nccl-tests measures four times as
-    much of the same fabric. At other sizes it is only recorded: for torch nobody has published one.
+    With torch the number is that at 64 MiB, where three healthy ranks leave 5.8 GB/s; nccl-tests measures four times as
+    much of the same fabric, and is judged at 1 GiB. At other sizes it is only recorded.
     """
     if not collective.ranks:
         return passed("one node alone has no fabric")
-    size, ranks = int(limits.get(Equals, "size_bytes").equals), len(collective.ranks)
+    size, ranks = judged_size(collective.reading, limits), len(collective.ranks)
+    if size is None:
+        return no_size(collective.reading)
     runs = {rank["node"]: gathers(rank["runs"], size) for rank in collective.ranks}
-    settings = collective.reading.profile["nccl"]
+    settings = collective.reading.nccl_settings
     details: _Details = {"measured": {"size_bytes": size, "ranks": ranks, "others": _other_sizes(collective, size)}}
     short = [f"{node} {len(found)}" for node, found in runs.items() if len(found) < settings["repeats"]]
     if short:
@@ -51,6 +65,17 @@ def bandwidth(collective: CollectiveView, limits: Limits) -> Outcome:
     values = [run["busbw_gbs"] for run in runs[slowest]]
     details["measured"] |= {"busbw_gbs": medians[slowest], "slowest": slowest, "runs": values}
     return _grade(collective, limits, values, details)
+
+
+def judged_size(reading: Reading, limits: Limits) -> int | None:
+    """The size at which the harness is judged; None when the profile does not name it."""
+    limit = limits.find(Equals, "size_bytes" if reading.harness == "torch" else f"{reading.harness}_size_bytes")
+    return None if limit is None else int(limit.equals)
+
+
+def no_size(reading: Reading) -> Outcome:
+    how = f"name {reading.harness}_size_bytes of this check in a copy of the profile, with its source"
+    return unknown(f"the profile has no size for the harness {reading.harness}", remedy=[how])
 
 
 def gathers(runs: t.Sequence[NcclRun], size: int) -> list[NcclRun]:
@@ -65,7 +90,7 @@ def gathers(runs: t.Sequence[NcclRun], size: int) -> list[NcclRun]:
 def _other_sizes(collective: CollectiveView, judged: int) -> dict[str, float]:
     """The same for every other size of the profile: "1024 MiB" -> GB/s of the slowest rank."""
     found: dict[str, float] = {}
-    for size in collective.reading.profile["nccl"]["sizes_bytes"]:
+    for size in collective.reading.nccl_settings["sizes_bytes"]:
         runs = [[run["busbw_gbs"] for run in gathers(rank["runs"], size)] for rank in collective.ranks]
         if size != judged and all(runs):
             found[f"{size // MIB} MiB"] = min(map(statistics.median, runs))
@@ -75,9 +100,10 @@ def _other_sizes(collective: CollectiveView, judged: int) -> dict[str, float]:
 def _grade(collective: CollectiveView, limits: Limits, values: list[float], details: _Details) -> Outcome:
     ranks, median = len(collective.ranks), statistics.median(values)
     again = ["measure again, with nothing else running on any node"]
-    limit = limits.find(AtLeast, f"torch_{ranks}_ranks")
-    if limit is None or any(rank["harness"] != "torch" for rank in collective.ranks):
-        how = f"name C04.torch_{ranks}_ranks in a copy of the profile, with the source of the number"
+    key = f"{collective.reading.harness}_{ranks}_ranks"
+    limit = limits.find(AtLeast, key)
+    if limit is None:
+        how = f"name C04.{key} in a copy of the profile, with the source of the number"
         return unknown(f"the profile has no threshold for {ranks} ranks with this harness", remedy=[how], **details)
     most = limits.get(AtMost, "spread")
     details |= {"threshold": limit.shown() | {"spread": most.max}}
@@ -118,7 +144,7 @@ def correct(collective: CollectiveView, limits: Limits) -> Outcome:
     if failures:
         # A rank that only lost another calls that the environment; the other says why.
         return _broken(*min(failures, key=lambda each: each[1]["cause"] not in _BLAMING), measured)
-    settings = collective.reading.profile["nccl"]
+    settings = collective.reading.nccl_settings
     short = [rank["node"] for rank in collective.ranks if len(rank["runs"]) < _expected(settings, rank)]
     if short:
         return unknown(f"some runs of {', '.join(short)} are missing", measured=measured)
@@ -129,7 +155,7 @@ def _all_runs(rank: NcclMeasurement) -> list[NcclRun]:
     return [*rank["runs"], *(run for pair in rank["pairs"] for run in pair["runs"])]
 
 
-def _expected(settings: NcclSettings, rank: NcclMeasurement) -> int:
+def _expected(settings: NcclSettings | NcclTestsSettings, rank: NcclMeasurement) -> int:
     """Both collectives, at every size for which there was memory; at least one."""
     sizes = len(settings["sizes_bytes"]) - len(rank["left_out"])
     return 2 * max(sizes, 1) * (settings["warmup"] + settings["repeats"])

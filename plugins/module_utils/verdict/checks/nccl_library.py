@@ -32,7 +32,7 @@ from ..views import ClusterView, RankView
     active=True,
 )
 def library(rank: RankView, limits: Limits) -> Outcome:
-    """One NCCL is mapped, it is the one that torch was built with, and on a triangle it routes by subnet.
+    """One NCCL is mapped, the one that its user was built with, and on a triangle it routes by subnet.
 
     Two libraries in one process are a split brain, and the loader has picked an old one under new headers. A triangle
     without the mesh plugin needs 2.30.7 and its subnet-aware routing. A library that is mounted over that of the image
@@ -70,7 +70,7 @@ def _wrong_version(mapped: NcclLibrary, limits: Limits, routes: bool) -> str | N
     if routes and mapped["subnet_aware_routing"] is not True:
         return f"NCCL {version} was built without subnet-aware routing, which a triangle needs"
     if mapped["headers"] != version and not (mounted and mapped["build_id"] in mounted.values):
-        return f"NCCL {version} is mapped, and torch was built with {mapped['headers']}"
+        return f"NCCL {version} is mapped, and what uses it was built with {mapped['headers']}"
     return None
 
 

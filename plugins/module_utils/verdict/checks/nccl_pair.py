@@ -15,7 +15,7 @@ from ..registry import check
 from ..signatures import classify
 from ..spread import spread_of
 from ..views import CollectiveView, RankPairView
-from .nccl_collective import MIB, gathers
+from .nccl_collective import HARNESSES, MIB, gathers, judged_size, no_size
 
 _Details = dict[str, t.Any]
 
@@ -26,17 +26,25 @@ _Details = dict[str, t.Any]
     needs=("ranks.runs", "ranks.pairs", "ranks.pair_transports", "ranks.harness"),
     parents=("N00", "N10", "N14", "C02", "C03", "C05", "P01", "P02", "P03"),
     limits={"size_bytes": Equals, "spread": AtMost},
-    optional_limits={"torch_pair": AtLeast, "signatures": Bands},
+    optional_limits={
+        "torch_pair": AtLeast,
+        "signatures": Bands,
+        "nccl_tests_size_bytes": Equals,
+        "nccl_tests_pair": AtLeast,
+        "nccl_tests_signatures": Bands,
+    },
     active=True,
 )
 def pair_bandwidth(pair: RankPairView, limits: Limits) -> Outcome:
     """The bus bandwidth of an all_gather of two ranks: the median of the repeats, of the slower of both.
 
     It sees what no passive check does: a node at 15 % of its bandwidth for weeks, with every counter at 0. Where two
-    ranks are all there are, it is the run of all. The numbers are those of torch at 64 MiB, not those of nccl-tests.
+    ranks are all there are, it is the run of all. With torch the numbers are those at 64 MiB, with nccl-tests at 1 GiB.
     """
-    size = int(limits.get(Equals, "size_bytes").equals)
-    repeats = pair.reading.profile["nccl"]["repeats"]
+    size = judged_size(pair.reading, limits)
+    if size is None:
+        return no_size(pair.reading)
+    repeats = pair.reading.nccl_settings["repeats"]
     runs = {rank["node"]: gathers(pair.runs(rank), size) for rank in pair.ranks}
     details: _Details = {"measured": {"size_bytes": size, "run_of_all": pair.are_all}}
     short = [f"{node} {len(found)}" for node, found in runs.items() if len(found) < repeats]
@@ -74,14 +82,16 @@ def _elsewhere(pair: RankPairView, details: _Details) -> Outcome | None:
 def _grade(pair: RankPairView, limits: Limits, values: list[float], details: _Details) -> Outcome:
     median, nodes = statistics.median(values), " and ".join(pair.nodes)
     again = [f"measure again, with nothing else running on {nodes}"]
-    limit, most = limits.find(AtLeast, "torch_pair"), limits.get(AtMost, "spread")
+    key = f"{pair.reading.harness}_pair"
+    limit, most = limits.find(AtLeast, key), limits.get(AtMost, "spread")
     if limit is None:
-        how = "name P06.torch_pair in a copy of the profile, with the source of the number"
+        how = f"name P06.{key} in a copy of the profile, with the source of the number"
         return unknown("the profile has no threshold for two ranks", remedy=[how], **details)
     details |= {"threshold": limit.shown() | {"spread": most.max}}
     if most.grade(spread_of(values)) != "pass" and limit.grade(max(values)) != "fail":
         return unknown(f"the runs differ by {spread_of(values):.0%}", remedy=again, **details)
-    grade, bands = limit.grade(median), limits.find(Bands, "signatures")
+    bands = limits.find(Bands, "signatures" if pair.reading.harness == "torch" else "nccl_tests_signatures")
+    grade = limit.grade(median)
     known = None
     if bands is not None and grade == "fail":
         known = classify(bands, median, pair.latency_is_normal, pair.reading.plan["topology"])
@@ -102,7 +112,10 @@ def _grade(pair: RankPairView, limits: Limits, values: list[float], details: _De
     needs=("ranks.runs", "ranks.pairs", "ranks.harness"),
     parents=("N00", "C04", "C05", "P06"),
     limits={"size_bytes": Equals},
-    optional_limits={f"torch_{ranks}_ranks": AtLeast for ranks in (3, 4)},
+    optional_limits={
+        "nccl_tests_size_bytes": Equals,
+        **{f"{harness}_{ranks}_ranks": AtLeast for harness in HARNESSES for ranks in (3, 4)},
+    },
     active=True,
 )
 def consistency(collective: CollectiveView, limits: Limits) -> Outcome:
@@ -113,7 +126,9 @@ def consistency(collective: CollectiveView, limits: Limits) -> Outcome:
     """
     if collective.are_pair_at_most:
         return passed("the only pair is all of them")
-    size, ranks = int(limits.get(Equals, "size_bytes").equals), len(collective.ranks)
+    size, ranks = judged_size(collective.reading, limits), len(collective.ranks)
+    if size is None:
+        return no_size(collective.reading)
     together = {rank["node"]: gathers(rank["runs"], size) for rank in collective.ranks}
     apart = {
         f"{rank['node']}>{pair['peer']}": gathers(pair["runs"], size)
@@ -125,9 +140,10 @@ def consistency(collective: CollectiveView, limits: Limits) -> Outcome:
         return unknown(f"not every pair, or not all ranks together, ran at {size // MIB} MiB")
     all_gbs, pair_gbs = min(map(_median, together.values())), min(map(_median, apart.values()))
     details: _Details = {"measured": {"busbw_gbs": all_gbs, "slowest_pair_gbs": pair_gbs, "size_bytes": size}}
-    limit = limits.find(AtLeast, f"torch_{ranks}_ranks")
+    key = f"{collective.reading.harness}_{ranks}_ranks"
+    limit = limits.find(AtLeast, key)
     if limit is None:
-        how = f"name C06.torch_{ranks}_ranks in a copy of the profile, with the source of the number"
+        how = f"name C06.{key} in a copy of the profile, with the source of the number"
         return unknown(f"the profile has no ratio for {ranks} ranks", remedy=[how], **details)
     ratio = all_gbs / pair_gbs
     details["measured"] |= {"ratio": round(ratio, 3)}

@@ -10,11 +10,23 @@ import statistics
 import typing as t
 from dataclasses import dataclass, field
 
-from ...contracts import Discovery, HalfFacts, NcclMeasurement, NodeFacts, Plan, Profile, RdmaMeasurement
+from ...contracts import (
+    Discovery,
+    HalfFacts,
+    NcclHarness,
+    NcclMeasurement,
+    NcclSettings,
+    NcclTestsSettings,
+    NodeFacts,
+    Plan,
+    Profile,
+    RdmaMeasurement,
+)
 from ...shape import fits
 from ..baseline import Marks, Numbers
 from .loose import dicts, first, get
 
+_NO_LOAD = "the programs of nccl-tests do not load the GPU"
 _NO_RUNTIME = "NCCL was not measured: no image or virtual environment that will serve was named"
 # perftest takes its seconds from the clock. Those that keep one true slew by half a millisecond a second (adjtimex(2)).
 _CLOCK_STEP_S = 1.0
@@ -31,6 +43,7 @@ class Reading:
     discoveries: t.Mapping[str, Discovery]
     measurements: t.Mapping[str, RdmaMeasurement]
     nccl: t.Mapping[str, NcclMeasurement] | None = None  # None: NCCL was not to be measured
+    harness: NcclHarness = "torch"  # with which NCCL was to be measured
     check_mode: bool = False
     baseline: Numbers = field(default_factory=dict)  # what earlier runs kept
     carriers: Marks = field(default_factory=dict)
@@ -40,9 +53,19 @@ class Reading:
     @property
     def required(self) -> list[str]:
         """The checks that refuse."""
-        with_nccl = [] if self.nccl is None else self.profile.get("required_with_nccl", [])
+        with_nccl = [] if self.nccl is None else self._required_with_nccl
         with_soak = self.profile.get("required_with_soak", []) if self.soak_s else []
         return [*self.profile["required"], *with_nccl, *with_soak]
+
+    @property
+    def _required_with_nccl(self) -> list[str]:
+        """A profile that does not know nccl-tests asks for everything, and they do not measure everything."""
+        with_torch = self.profile.get("required_with_nccl", [])
+        return with_torch if self.harness == "torch" else self.profile.get("required_with_nccl_tests", with_torch)
+
+    @property
+    def nccl_settings(self) -> NcclSettings | NcclTestsSettings:
+        return self.profile["nccl"] if self.harness == "torch" else self.profile["nccl_tests"]
 
     def why_not_asked(self, source: str, path: t.Sequence[str]) -> str | None:
         """Why nobody wanted to know this; None when somebody did."""
@@ -50,7 +73,9 @@ class Reading:
             return None
         if [*path] == ["soak"]:
             return None if self.soak_s else "no soak was asked for"
-        return _NO_RUNTIME if self.nccl is None else None
+        if self.nccl is None:
+            return _NO_RUNTIME
+        return _NO_LOAD if self.harness == "nccl_tests" and path and path[0] == "gpu_load" else None
 
     def half_facts(self, node: str, netdev: str) -> HalfFacts | None:
         halves = get(self.facts.get(node), "halves")
@@ -103,6 +128,8 @@ class Reading:
         planned = (node, self.profile["name"], self.plan["nodes"][node]["rank"], len(self.plan["nodes"]))
         if tuple(map(measurement.get, ("node", "profile", "rank", "world_size"))) != planned:
             return f"the NCCL measurement of {node} is of another node or plan, or by another profile"
+        if measurement.get("harness") != self.harness:
+            return f"the NCCL measurement of {node} is not by the harness {self.harness}"
         return None
 
     @functools.cached_property
