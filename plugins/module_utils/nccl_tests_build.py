@@ -172,6 +172,7 @@ def _fetch(host: Host, source: Source, to: Path) -> None:
 
 def _unpack(archive: Path, to: Path) -> Path:
     """The one folder in the archive, nccl-tests-VERSION in those of GitHub."""
+    to.mkdir()
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(to, filter="data")

@@ -35,8 +35,8 @@ notes:
   - Nothing is measured while a process uses the GPU, or with less free memory than the profile wants and three times
     its smallest size. A larger size for which some rank has too little memory is left out on all.
   - With O(harness=nccl_tests) the programs C(all_gather_perf) and C(all_reduce_perf) run on the host instead, built
-    with MPI for the C(mpich) of the nodes (role P(gb10.cluster.nccl_env#role) does that). The ranks meet at O(port), and
-    each program is launched by MPICH's hydra with its launcher V(manual), so that it too needs no SSH between the nodes.
+    with MPI for the C(mpich) of the nodes (role P(gb10.cluster.nccl_env#role) does that). The ranks meet at O(port).
+    Each program is launched by MPICH's hydra with its launcher V(manual), so that it needs no SSH between nodes either.
   - The bandwidth of these programs is that of the slowest rank out of place, and wrong data count in both places. The
     numbers of one harness are not those of the other, and each has its own keys in the profile. There is no GPU load
     and no soak, and the NCCL that is measured is that of the host.
@@ -374,8 +374,9 @@ def _refuse_nonsense(module: AnsibleModule) -> None:
     if node not in nodes:
         module.fail_json(msg=f"node {node!r} is not in the plan: it has {', '.join(nodes) or 'no nodes'}")
     if given["harness"] == "torch":
+        there = {name: value for name, value in given.items() if value is not None}
         try:
-            check_required_if([("runtime", "docker", ["image"]), ("runtime", "venv", ["python"])], given)
+            check_required_if([("runtime", "docker", ["image"]), ("runtime", "venv", ["python"])], there)
         except TypeError as error:
             module.fail_json(msg=str(error))
 

@@ -331,7 +331,7 @@ def test_what_an_nccl_measurement_does_not_know_is_null(key: str) -> None:
     "wrong",
     [
         {"schema": "2"},
-        {"harness": "nccl_tests"},
+        {"harness": "gloo"},
         {"rank": -1},
         {"environment": {"HF_TOKEN": "secret"}},
         {"runs": [NCCL["runs"][0] | {"wrong": None}]},

@@ -50,6 +50,11 @@ def test_a_virtual_environment_is_named_by_its_python(exited: Callable[..., dict
         ({"soak_s": -1}, "soak_s must not be below 0, found -1"),
         ({"image": None}, "runtime is docker but all of the following are missing: image"),
         ({"runtime": "venv"}, "runtime is venv but all of the following are missing: python"),
+        ({"harness": "nccl_tests"}, "harness is nccl_tests but all of the following are missing: programs"),
+        (
+            {"harness": "nccl_tests", "programs": "/opt/nccl-tests", "soak_s": 60},
+            "soak_s needs harness=torch: nccl-tests have no soak",
+        ),
     ],
 )
 def test_what_the_caller_got_wrong_fails(exited: Callable[..., dict], arguments: dict, says: str) -> None:
@@ -69,3 +74,20 @@ def test_without_docker_the_measurement_is_skipped_and_the_task_is_fine(
     result = exited(profile=profile)
     assert "failed" not in result
     assert result["measurement"]["skipped"] == "docker is not installed"
+
+
+def test_programs_need_no_image(exited: Callable[..., dict]) -> None:
+    result = exited(_ansible_check_mode=True, harness="nccl_tests", programs="/opt/nccl-tests/", image=None)
+    measurement = result["measurement"]
+    assert fits(measurement, NcclMeasurement)
+    assert (measurement["harness"], measurement["skipped"]) == ("nccl_tests", "check mode: nothing was measured")
+    assert measurement["runtime"] == {"kind": "host", "image": None, "image_id": None, "python": "/opt/nccl-tests"}
+
+
+def test_missing_programs_are_a_skipped_measurement_and_the_task_is_fine(exited: Callable[..., dict]) -> None:
+    profile = builders.profile() | {"thresholds": {}}
+    profile["nccl_tests"]["sizes_bytes"] = [4096]
+    result = exited(profile=profile, harness="nccl_tests", programs="/nonexistent", image=None)
+    assert "failed" not in result
+    said = "there is no /nonexistent/all_gather_perf: role nccl_env builds it, see nccl_env_tests_tag"
+    assert result["measurement"]["skipped"] == said

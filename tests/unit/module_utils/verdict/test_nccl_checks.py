@@ -217,6 +217,7 @@ def test_without_a_runtime_it_is_unknown_and_refuses_nothing() -> None:
 def test_a_profile_that_requires_it_always_refuses_without() -> None:
     reading = builders.healthy_reading(builders.plan(), nccl=None)
     reading.profile["required"] += reading.profile.pop("required_with_nccl")
+    reading.profile["required_with_nccl_tests"] = []
     verdict = decide(reading, "run")["verdict"]
     assert verdict["outcome"] == "refuse"
     assert {title.partition(" ")[0] for title in verdict["blocked_by"]} == {
