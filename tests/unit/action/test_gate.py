@@ -122,6 +122,15 @@ def test_nccl_is_judged_where_it_was_asked_for(healthy):
     assert result["verdict"]["blocked_by"] == ["N14 spark1", "N14 spark2", "N14 spark3"]
 
 
+def test_nccl_tests_are_judged_by_their_own_numbers(healthy):
+    reading = builders.by_nccl_tests(builders.healthy_reading(healthy["plan"]))
+    result, _shown = run(healthy | {"nccl": reading.nccl, "harness": "nccl_tests"})
+    assert (result["failed"], result["verdict"]["outcome"]) == (False, "admit")
+    assert {each["bound"]["nccl_build_id"] for each in result["admissions"].values()} == {None}
+    result, _shown = run(healthy | {"nccl": reading.nccl})
+    assert result["refused"]
+
+
 def test_refuses_and_fails(slow, tmp_path):
     result, shown = run(slow)
     assert result["failed"]

@@ -27,7 +27,7 @@ class ProgramRanks(NodeProcesses):
         for number, node in enumerate(self.plan["nodes"].values()):
             node["mgmt_ip"] = f"127.0.0.{number + 1}"
             node["mgmt_netdev"] = "lo"
-        self.settings = {"sizes_bytes": [4096], "pair_sizes_bytes": [4096], "iterations": 2, "warmup": 1, "repeats": 2}
+        self.settings = {"sizes_bytes": [4096], "pair_sizes_bytes": [], "iterations": 2, "warmup": 1, "repeats": 2}
         self.settings |= {"timeout_s": 60}
         self.profile = builders.profile() | {"rendezvous_s": 40, "thresholds": {}}
         python = f"{os.path.realpath(sys.executable)} -IS"

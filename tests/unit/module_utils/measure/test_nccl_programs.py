@@ -40,6 +40,7 @@ def failures(results: dict[str, dict]) -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize("ranks", HYDRAS, indirect=True)
 def test_three_ranks_run_every_program_and_know_every_result(ranks: ProgramRanks) -> None:
+    ranks.settings["pair_sizes_bytes"] = [4096]
     ranks.behave("spark1", log=str(LOGS / "triangle-rank0.log"))
     results = ranks.run(environment={"NCCL_P2P_LEVEL": "SYS", "NCCL_IB_DISABLE": "1"})
     for number, node in enumerate(NODES):
@@ -156,7 +157,6 @@ def test_output_that_is_no_result_is_a_failure_of_the_instrument(ranks: ProgramR
 
 def test_wrong_data_are_counted_and_known_to_all(ranks: ProgramRanks) -> None:
     ranks.behave("spark1", wrong=7, rc=1)
-    ranks.settings["pair_sizes_bytes"] = []
     results = ranks.run()
     for result in results.values():
         assert result["failure"] is None
@@ -165,7 +165,6 @@ def test_wrong_data_are_counted_and_known_to_all(ranks: ProgramRanks) -> None:
 
 def test_a_program_of_before_json_is_read_as_text(ranks: ProgramRanks) -> None:
     ranks.behave("spark1", old=True)
-    ranks.settings["pair_sizes_bytes"] = []
     results = ranks.run()
     assert len(results["spark2"]["runs"]) == 6
     assert "-J" not in ranks.seen("spark1")["argv"]
@@ -185,7 +184,6 @@ def test_what_a_file_was_built_with_is_known_of_equal_files_only(ranks: ProgramR
     shutil.copytree(ranks.folder / "programs", ranks.folder / "programs-spark3")
     with (ranks.folder / "programs-spark3/all_gather_perf").open("a") as file:
         file.write("# another build\n")
-    ranks.settings["pair_sizes_bytes"] = []
     results = ranks.run()
     headers = {node: result["library"]["headers"] for node, result in results.items()}
     assert headers == {"spark1": "2.30.7", "spark2": "2.30.7", "spark3": None}
