@@ -50,11 +50,11 @@ def launcher_argv(addresses: t.Sequence[str], program: t.Sequence[str]) -> list[
     ]
 
 
-def proxy_argv(address: str, port: int, number: int) -> list[str]:
+def proxy_argv(address: str, port: int, number: int, netdev: str) -> list[str]:
     return [
         *(PROXY, "--control-port", f"{address}:{port}", "--rmk", "user", "--launcher", "manual", "--demux", "poll"),
-        # Its own port for the rank is named by an address, so that no host name has to resolve.
-        *("--iface", "lo", "--pgid", "0", "--retries", "10", "--usize", "-2", "--proxy-id", str(number)),
+        # Names its own port for the rank by the address of this, so that no host name has to resolve.
+        *("--iface", netdev, "--pgid", "0", "--retries", "10", "--usize", "-2", "--proxy-id", str(number)),
     ]
 
 
@@ -73,8 +73,10 @@ def launch(host: Host, addresses: t.Sequence[str], program: t.Sequence[str], por
     return process
 
 
-def join(host: Host, address: str, port: int, number: int, environment: dict[str, str], limit_s: int) -> Process:
-    return host.start(proxy_argv(address, port, number), limit_s=limit_s + int(END_S), environment=environment)
+def join(
+    host: Host, address: str, port: int, number: int, netdev: str, environment: dict[str, str], limit_s: int
+) -> Process:
+    return host.start(proxy_argv(address, port, number, netdev), limit_s=limit_s + int(END_S), environment=environment)
 
 
 def output(stdout: str) -> str:

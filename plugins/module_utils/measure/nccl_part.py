@@ -54,10 +54,13 @@ class Ground:
         by_rank = sorted(self.plan["nodes"].items(), key=lambda item: item[1]["rank"])
         return [(name, node["mgmt_ip"]) for name, node in by_rank]
 
+    @property
+    def mgmt_netdev(self) -> str:
+        return self.plan["nodes"][self.members[self.rank][0]]["mgmt_netdev"]
+
     def environment(self, log: str) -> dict[str, str]:
         """MPI itself stays on the management network: it must not move the counters of the fabric."""
-        name, _address = self.members[self.rank]
-        netdev = self.plan["nodes"][name]["mgmt_netdev"]
+        name, netdev = self.members[self.rank][0], self.mgmt_netdev
         over_tcp = {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": netdev, "FI_PROVIDER": "tcp", "FI_TCP_IFACE": netdev}
         return hydra.inherited(os.environ) | rank_environment(self.plan, name, str(self.host.path(log))) | over_tcp
 
@@ -93,7 +96,7 @@ class Part:
         """Wait for the end of the program."""
         ground, limit_s, environment = self._ground, self._limit_s, self._ground.environment(self.log)
         at = self._addresses[0], ground.control_port
-        self._proxy = hydra.join(ground.host, *at, self._place, environment, limit_s)
+        self._proxy = hydra.join(ground.host, *at, self._place, ground.mgmt_netdev, environment, limit_s)
         if self._launcher is None:
             self._proxy.wait(limit_s + hydra.END_S)
             return told()

@@ -10,7 +10,7 @@ import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from ansible_collections.gb10.cluster.plugins.module_utils.measure import hydra, meeting
+from ansible_collections.gb10.cluster.plugins.module_utils.measure import meeting
 from ansible_collections.gb10.cluster.plugins.module_utils.measure.meeting import Meeting
 from ansible_collections.gb10.cluster.plugins.module_utils.measure.results import Broken
 
@@ -162,33 +162,3 @@ def test_a_port_that_is_taken_says_so(port: int) -> None:
     with socket.create_server(("127.0.0.1", port)):
         found = together(port, {0: begin(1)})
     assert found[0] == f"cannot listen at 127.0.0.1:{port}: Address already in use"
-
-
-# --- hydra ---
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        pytest.param(
-            "=   PID 21428 RUNNING AT 127.0.0.2\n=   EXIT CODE: 9\n", ("127.0.0.2", "exit code: 9"), id="real-4.0.2"
-        ),
-        pytest.param(
-            "=   RANK 2 PID 7 RUNNING AT 192.0.2.3\n=   KILLED BY SIGNAL: 9 (Killed)\n",
-            ("192.0.2.3", "killed by signal: 9 (killed)"),
-            id="synthetic-later",
-        ),
-        pytest.param("all is well\n", None, id="nothing"),
-    ],
-)
-def test_the_rank_that_ended_first_is_found(text: str, found: tuple[str, str] | None) -> None:
-    assert hydra.ended_first(text) == found
-
-
-def test_of_the_output_only_what_ranks_print_is_left() -> None:
-    assert hydra.output("HYDRA_LAUNCH: proxy --proxy-id 0\nHYDRA_LAUNCH_END\n# nccl-tests\n") == "# nccl-tests\n"
-
-
-def test_the_login_brings_no_setting_along() -> None:
-    given = {"PATH": "/bin", "NCCL_IB_DISABLE": "1", "MPIEXEC_PORT_RANGE": "1:2", "UCX_TLS": "rc", "HOME": "/root"}
-    assert hydra.inherited(given) == {"PATH": "/bin", "HOME": "/root"}
