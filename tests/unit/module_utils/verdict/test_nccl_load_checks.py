@@ -182,7 +182,7 @@ CASES = [
     Case("a pair is missing", "C06", no_pair, "unknown", "not every pair"),
     Case("no run", "C06", of_rank(runs=[]), "unknown", "not every pair"),
     Case("not told", "C06", of_rank(pairs=None), "unknown", "pairs is not known"),
-    Case("another harness", "C06", of_rank(harness="nccl_tests"), "unknown", "harness is not known"),
+    Case("another harness", "C06", of_rank(harness="nccl_tests"), "unknown", "is not by the harness torch"),
     #
     Case("clean", "C08", soak(), "pass", "clean for 10 min"),
     Case("errors", "C08", grown(packet_seq_err=2), "fail", "rocep1s0f0 packet_seq_err +2", "errors-under-load"),
