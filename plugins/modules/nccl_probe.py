@@ -43,7 +43,8 @@ notes:
   - The launching node of a program listens at O(control_port) on all its addresses, and beside it each node at a TCP
     port that the kernel chooses; hydra has no narrower way. Both are open during a program only. hydra trusts whoever
     reaches them, and a node runs as root what its launching node says, so the management network must be trusted. A
-    O(control_port) below 1024 keeps ordinary users of the launching node from taking its place.
+    O(control_port) below 1024 keeps ordinary users of the launching node from taking its place, and a closed firewall
+    (role P(gb10.cluster.dgx_os#role)) lets only the nodes come.
   - The harness V(nccl_tests) was run with a real hydra and programs that print recorded output, not yet on a GB10.
 requirements:
   - torch with CUDA, in the image or in the virtual environment
