@@ -64,10 +64,14 @@ def hold_against(evidence: EvidenceFile, cases: t.Sequence[Case], seconds: float
 
 
 def false_alarms(evidence: EvidenceFile, cases: t.Sequence[Case]) -> list[str]:
-    """Findings that nobody caused."""
+    """Findings that nobody caused, each with what was said of it."""
     meant = [pattern for case in cases for pattern in (case.expected.finding, *case.expected.also)]
-    found = [title(record) for record in evidence["records"] if is_root(record)]
-    return [finding for finding in found if not any(fnmatchcase(finding, pattern) for pattern in meant)]
+    found = [record for record in evidence["records"] if is_root(record)]
+    return [
+        f"{title(record)}: {record['message']}"
+        for record in found
+        if not any(fnmatchcase(title(record), pattern) for pattern in meant)
+    ]
 
 
 def missing(case: Case) -> Result:
