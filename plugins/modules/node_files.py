@@ -75,13 +75,16 @@ options:
         type: bool
         choices: [true]
       backup:
-        description: Whether to keep the original beside the file, once, as C(PATH.gb10-original).
+        description:
+          - Whether to keep the original beside the file, once, as C(PATH.gb10-original). Where there was no file, an empty
+            one says so.
         type: bool
         default: false
       restore:
         description:
           - Whether the copy that O(files[].backup) has kept may come back. It does, byte for byte, when the file
             without our part is what the copy is without it, so nobody else has changed it since. The copy then goes.
+          - Without a copy O(files[].settings) are left alone, as they were never ours.
         type: bool
         default: false
       validate:

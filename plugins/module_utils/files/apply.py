@@ -55,6 +55,9 @@ class Content:
     owner: tuple[int, int]
 
 
+NO_FILE = Content("", 0o600, (os.geteuid(), os.getegid()))
+
+
 @dataclass(frozen=True)
 class Change:
     path: str
@@ -153,10 +156,13 @@ def _change(host: Host, spec: FileSpec, before: Content | None) -> Change:
     wanted = _wanted(spec, before)
     original = _found(host, spec["path"] + BACKUP_SUFFIX) if spec["restore"] else None
     if original is None:
-        return Change(spec["path"], before, wanted, spec["backup"])
+        # A block has our marker; a setting has not, and without a copy it was never ours to take out.
+        foreign = spec["restore"] and spec["settings"] is not None
+        return Change(spec["path"], before, before if foreign else wanted, spec["backup"])
     # Without us both are the same: nobody else has changed the file since, and the original is right byte for byte.
     untouched = _text(_wanted(spec, original)) == _text(wanted)
-    return Change(spec["path"], before, original if untouched else wanted, False, spent=untouched)
+    was = original if original.text else None
+    return Change(spec["path"], before, was if untouched else wanted, False, spent=untouched)
 
 
 def _text(content: Content | None) -> str:
@@ -213,9 +219,9 @@ def _validate(host: Host, path: str, content: Content, command: t.Sequence[str])
 
 
 def _back_up(host: Host, change: Change) -> None:
-    """The original, once: a second run must not replace it by our own version."""
-    if change.backup and change.before and not host.exists(change.path + BACKUP_SUFFIX):
-        _place(host, change.path + BACKUP_SUFFIX, change.before)
+    """The original, once: a second run must not replace it by our own version. No file is kept as an empty one."""
+    if change.backup and not host.exists(change.path + BACKUP_SUFFIX):
+        _place(host, change.path + BACKUP_SUFFIX, change.before or NO_FILE)
 
 
 def _place(host: Host, path: str, content: Content | None) -> None:

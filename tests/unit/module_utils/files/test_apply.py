@@ -89,9 +89,9 @@ def test_the_backup_is_the_original(host: Host) -> None:
     assert host.read("/etc/hosts.gb10-original") == "first\n"
 
 
-def test_no_backup_of_nothing(host: Host) -> None:
-    run(host, spec("/etc/nccl.conf", content="", backup=True))
-    assert list(tree(host)) == ["etc/nccl.conf"]
+def test_no_file_is_kept_as_an_empty_one(host: Host) -> None:
+    run(host, spec("/etc/nccl.conf", content="x", backup=True))
+    assert host.read_exact("/etc/nccl.conf.gb10-original") == ""
 
 
 def test_own_content_gets_its_mode_back(host: Host) -> None:
@@ -186,7 +186,12 @@ def test_the_original_comes_back_byte_for_byte_and_its_copy_goes(host: Host) -> 
     assert run(host, spec(CONF, settings=NOT_OURS, restore=True)) == ["updated"]
     assert host.read_exact(CONF) == NCCL
     assert not host.exists(CONF + ".gb10-original")
-    assert run(host, spec(CONF, settings={"set": None, "unset": []}, restore=True)) == ["unchanged"]
+    assert run(host, spec(CONF, settings=NOT_OURS, restore=True)) == ["unchanged"]
+
+
+def test_settings_that_were_never_ours_stay(host: Host) -> None:
+    host.write(CONF, NCCL)
+    assert run(host, spec(CONF, settings=NOT_OURS, restore=True)) == ["unchanged"]
 
 
 def test_a_file_that_somebody_has_changed_since_keeps_their_change(host: Host) -> None:
@@ -208,6 +213,7 @@ def test_an_original_of_which_nothing_was_left_comes_back(host: Host) -> None:
 def test_a_file_that_was_not_there_is_gone_again(host: Host) -> None:
     run(host, spec(CONF, settings=OURS, backup=True))
     assert run(host, spec(CONF, settings=NOT_OURS, restore=True)) == ["removed"]
+    assert tree(host) == {}
 
 
 def test_a_copy_without_any_other_change_goes(host: Host) -> None:
