@@ -154,6 +154,18 @@ measurement:
       description: The number of ranks, one on each node of the plan.
       type: int
       returned: always
+    boot_id:
+      description: The boot in which this was measured. Null in check mode.
+      type: str
+      returned: always
+    uptime_s:
+      description: Seconds from that boot to the start. Null in check mode.
+      type: float
+      returned: always
+    clock_step_s:
+      description: Seconds by which the clock of the node was set meanwhile.
+      type: float
+      returned: always
     runtime:
       description: Where the rank ran, with the id of the image.
       type: dict
@@ -229,6 +241,9 @@ measurement:
     rank: 0
     world_size: 3
     profile: gb10-mtu9000-q4-64k
+    boot_id: c82c1b05-a9b9-4f27-a39c-96317639d451
+    uptime_s: 86890.2
+    clock_step_s: 0.0
     harness: torch
     runtime:
       kind: docker

@@ -76,11 +76,11 @@ measurement:
   type: dict
   contains:
     boot_id:
-      description: The boot in which this was measured. Null when nothing was.
+      description: The boot in which this was measured. Null in check mode.
       type: str
       returned: always
     uptime_s:
-      description: Seconds from that boot to the start. Null when nothing was measured.
+      description: Seconds from that boot to the start. Null in check mode.
       type: float
       returned: always
     clock_step_s:

@@ -120,14 +120,14 @@ def healthy_reading(plan: Plan, profile_name: str = GB10, **changes: t.Any) -> R
     }
     inputs["baseline"] = healthy_baseline(Reading(**inputs))
     reading = Reading(**copy.deepcopy(inputs | changes))
-    if "measurements" not in changes:
-        _measured_after(reading)
+    for kind in {"measurements", "nccl"} - changes.keys():
+        measured_after(reading, getattr(reading, kind) or {})
     return reading
 
 
-def _measured_after(reading: Reading) -> None:
+def measured_after(reading: Reading, measurements: t.Mapping[str, t.Any]) -> None:
     """Ten seconds after the nodes were read, in the same boot."""
-    for name, measurement in reading.measurements.items():
+    for name, measurement in measurements.items():
         facts = reading.facts.get(name)
         if isinstance(facts, dict):
             measurement |= {"boot_id": facts["boot_id"], "uptime_s": (facts["uptime_s"] or 0.0) + 10}
@@ -536,6 +536,9 @@ def _nccl(plan: Plan, profile: Profile, name: str) -> NcclMeasurement:
         "rank": plan["nodes"][name]["rank"],
         "world_size": len(plan["nodes"]),
         "profile": profile["name"],
+        "boot_id": f"boot-of-{name}",
+        "uptime_s": 86410.0,
+        "clock_step_s": 0.0,
         "harness": "torch",
         "runtime": {"kind": "docker", "image": "vllm:1", "image_id": "sha256:98", "python": "python3"},
         "torch": "2.11.0+cu130",

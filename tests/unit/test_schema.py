@@ -249,6 +249,9 @@ NCCL: contracts.NcclMeasurement = {
     "rank": 0,
     "world_size": 3,
     "profile": "gb10-mtu9000-q4-64k",
+    "boot_id": "c82c1b05-a9b9-4f27-a39c-96317639d451",
+    "uptime_s": 86890.2,
+    "clock_step_s": 0.0,
     "harness": "torch",
     "runtime": {"kind": "docker", "image": "vllm:1", "image_id": "sha256:98", "python": "python3"},
     "torch": "2.11.0+cu130",
@@ -322,7 +325,10 @@ def test_an_nccl_measurement_is_valid_with_the_summary_of_any_log(log: Path) -> 
     validate("nccl-measurement", NCCL | {"log": summary(read_nccl_log(lines))})
 
 
-@pytest.mark.parametrize("key", ["torch", "library", "inside", "gpu_load", "soak", "log", "failure", "skipped"])
+@pytest.mark.parametrize(
+    "key",
+    ["boot_id", "uptime_s", "torch", "library", "inside", "gpu_load", "soak", "log", "failure", "skipped"],
+)
 def test_what_an_nccl_measurement_does_not_know_is_null(key: str) -> None:
     validate("nccl-measurement", NCCL | {key: None})
 
@@ -333,6 +339,7 @@ def test_what_an_nccl_measurement_does_not_know_is_null(key: str) -> None:
         {"schema": "2"},
         {"harness": "gloo"},
         {"rank": -1},
+        {"clock_step_s": None},
         {"environment": {"HF_TOKEN": "secret"}},
         {"runs": [NCCL["runs"][0] | {"wrong": None}]},
         {"runs": [NCCL["runs"][0] | {"collective": "all_to_all"}]},

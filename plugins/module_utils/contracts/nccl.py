@@ -171,6 +171,9 @@ class NcclMeasurement(t.TypedDict):
     rank: int
     world_size: int
     profile: str
+    boot_id: str | None  # as in RdmaMeasurement
+    uptime_s: float | None
+    clock_step_s: float
     harness: NcclHarness
     runtime: NcclRuntime
     torch: str | None

@@ -58,6 +58,7 @@ class Profile(t.TypedDict):
     nccl_tests: t.NotRequired[NcclTestsSettings]  # without it nccl-tests are not run
     rendezvous_s: int  # how long a peer may be late
     command_timeout_s: int
+    clock_step_s: dict[str, t.Any]  # by how much the clock may be set while it is measured: a threshold
     required: list[str]  # check ids: anything but pass refuses
     observe: list[str]  # recorded and shown, never refuses
     required_with_nccl: t.NotRequired[list[str]]  # required when NCCL was to be measured, else only observed

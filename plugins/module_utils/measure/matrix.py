@@ -10,7 +10,6 @@ a tool has a time limit, a peer that falls silent is given up, and the whole has
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from ..host import Host
@@ -26,7 +25,7 @@ from .serve import Server
 from .station import Station
 from .sysfs import error_counters, rdma_devices, rdma_driver
 from .transmit import Transmitter
-from .window import Clock, boot_id, uptime_s
+from .window import Window
 
 if t.TYPE_CHECKING:
     from ..contracts import Plan, Profile, RdmaMeasurement
@@ -37,15 +36,13 @@ SCHEMA = "1"
 
 def measure(host: Host, node: str, plan: Plan, profile: Profile) -> RdmaMeasurement:
     """Measure every planned path of a node, both ways and both halves at once, together with its peers."""
-    started, clock = time.monotonic(), Clock()
+    window = Window(host)
     with alone(host, "rdma_probe") as locked_out:
         measurement = not_measured(node, profile, locked_out or why_not_now(host, profile))
-        measurement["boot_id"], measurement["uptime_s"] = boot_id(host), uptime_s(host)
         if measurement["skipped"] is None:
             with ending_on_signals(), host.scratch() as scratch:
                 _fill(measurement, host, plan, profile, scratch)
-    measurement["clock_step_s"] = clock.step_s()
-    measurement["duration_s"] = round(time.monotonic() - started, 2)
+    window.stamp(measurement)
     return measurement
 
 

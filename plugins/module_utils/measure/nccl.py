@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import pkgutil
-import time
 import typing as t
 
 from ..contracts import Cause, NcclInside, NcclLibrary, NcclRun, NcclSettings
@@ -25,6 +24,7 @@ from .nccl_summary import read_log
 from .nccl_watch import Watch
 from .readiness import gpu_work, short_of_memory, wanted_free_kib
 from .results import Broken
+from .window import Window
 
 if t.TYPE_CHECKING:
     from ..contracts import Failure, NcclHarness, NcclMeasurement, NcclRuntime, NcclSoak, Plan, Profile
@@ -80,14 +80,14 @@ def measure(
     host: Host, node: str, plan: Plan, profile: Profile, runtime: Runtime, port: int = PORT, soak_s: int = 0
 ) -> NcclMeasurement:
     """Run this node's rank, together with those of all other nodes of the plan."""
-    started = time.monotonic()
+    window = Window(host)
     with alone(host, "nccl_probe") as locked_out:
         why = locked_out or why_not_now(host, plan, profile, runtime)
         measurement = not_measured(node, plan, profile, runtime, why)
         if why is None:
             with ending_on_signals(), host.scratch() as scratch:
                 _measure(measurement, host, plan, profile, runtime, scratch, port, soak_s)
-    measurement["duration_s"] = round(time.monotonic() - started, 2)
+    window.stamp(measurement)
     return measurement
 
 
@@ -123,6 +123,9 @@ def unmeasured(
         "rank": plan["nodes"][node]["rank"],
         "world_size": len(plan["nodes"]),
         "profile": profile["name"],
+        "boot_id": None,
+        "uptime_s": None,
+        "clock_step_s": 0.0,
         "harness": harness,
         "runtime": runtime,
         "torch": None,

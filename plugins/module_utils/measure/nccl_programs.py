@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import typing as t
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from .lock import alone
 from .nccl import unmeasured
 from .nccl_rank import Rank
 from .readiness import gpu_work, short_of_memory, wanted_free_kib
+from .window import Window
 
 if t.TYPE_CHECKING:
     from ..contracts import NcclLibrary, NcclMeasurement, NcclRuntime, Plan, Profile
@@ -83,7 +83,7 @@ def measure(
     host: Host, node: str, plan: Plan, profile: Profile, programs: Programs, port: int, control_port: int
 ) -> NcclMeasurement:
     """Run this node's part of every program, together with all other nodes of the plan."""
-    started = time.monotonic()
+    window = Window(host)
     with alone(host, "nccl_probe") as locked_out:
         why = locked_out or why_not_now(host, plan, profile, programs)
         measurement = not_measured(node, plan, profile, programs, why)
@@ -91,7 +91,7 @@ def measure(
             with ending_on_signals(), host.scratch(FOLDER) as scratch:
                 rank = Rank(measurement, host, plan, profile, programs, scratch, control_port)
                 rank.run(port)
-    measurement["duration_s"] = round(time.monotonic() - started, 2)
+    window.stamp(measurement)
     return measurement
 
 

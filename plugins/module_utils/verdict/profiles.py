@@ -10,7 +10,7 @@ import typing as t
 from ..contracts import SCHEMA, BandwidthSettings, LatencySettings, NcclTestsSettings, Profile
 from ..shape import optional_keys
 from .checks import CHECKS, catalogue
-from .limits import Limit, Limits, ProfileError, parse_limit
+from .limits import AtMost, Limit, Limits, ProfileError, parse_limit
 
 # Nothing is admitted without a node that answers and a measured fabric: passive checks cannot see a throttled NIC
 # (health-checks 2.4).
@@ -32,6 +32,7 @@ def validated(raw: t.Any) -> Profile:
             _count(value, f"{name}.{key}", at_least=0 if key == "warmup" else 1)
     for key in ("rendezvous_s", "command_timeout_s"):
         _count(raw[key], key, at_least=1)
+    parse_limit(AtMost, raw["clock_step_s"], "clock_step_s")
     if "nccl_tests" in raw:
         _keys(raw["nccl_tests"], NcclTestsSettings, "nccl_tests")
         if "required_with_nccl_tests" not in raw:

@@ -282,6 +282,17 @@ TIME = [
         another_time("the clock of spark2 was set by -3600 s while it measured: see what sets it"),
     ),
     case(
+        "time: an NCCL measurement that is left from the boot before",
+        measured(lambda reading: (reading.nccl or {})["spark2"].update(boot_id="11111111-a9b9-4f27-a39c-963176390000")),
+        Expected(
+            "N14 spark2",
+            SPARK2,
+            "N14 spark2: spark2 was started again between being read and being measured: measure again",
+            outcome="unknown",
+            cause="instrument",
+        ),
+    ),
+    case(
         "time: the measurement came after the gate had judged",
         measured(lambda reading: reading.measurements.pop("spark2")),
         another_time("spark2 sent no measurement"),

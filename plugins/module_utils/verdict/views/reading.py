@@ -28,8 +28,6 @@ from .loose import dicts, first, get
 
 _NO_LOAD = "the programs of nccl-tests do not load the GPU"
 _NO_RUNTIME = "NCCL was not measured: no image or virtual environment that will serve was named"
-# perftest takes its seconds from the clock. Those that keep one true slew by half a millisecond a second (adjtimex(2)).
-_CLOCK_STEP_S = 1.0
 OF_NCCL = ("rank", "ranks")  # sources that are there only when NCCL was to be measured
 
 
@@ -95,7 +93,7 @@ class Reading:
             return f"the measurement of {node} is of another node or by another profile"
         return self._not_of_this_run(node, measurement)
 
-    def _not_of_this_run(self, node: str, measurement: RdmaMeasurement) -> str | None:
+    def _not_of_this_run(self, node: str, measurement: RdmaMeasurement | NcclMeasurement) -> str | None:
         """Why its numbers say nothing of the node that was read: another boot, an earlier run, a clock that jumped."""
         facts = self.facts.get(node)
         boot, read_at = get(facts, "boot_id"), get(facts, "uptime_s")
@@ -109,7 +107,7 @@ class Reading:
             return f"{node} was started again between being read and being measured: measure again"
         if not fits(read_at, float) or began < read_at:
             return f"the measurement of {node} is older than what was read of it: measure again"
-        if abs(step) > _CLOCK_STEP_S:
+        if abs(step) > self.profile["clock_step_s"]["max"]:
             return f"the clock of {node} was set by {step:+.0f} s while it measured: see what sets it, measure again"
         return None
 
@@ -130,7 +128,7 @@ class Reading:
             return f"the NCCL measurement of {node} is of another node or plan, or by another profile"
         if measurement.get("harness") != self.harness:
             return f"the NCCL measurement of {node} is not by the harness {self.harness}"
-        return None
+        return self._not_of_this_run(node, t.cast("NcclMeasurement", measurement))
 
     @functools.cached_property
     def median_gbps(self) -> float | None:

@@ -225,6 +225,18 @@ def test_every_two_ranks_also_run_by_themselves(ranks: Ranks) -> None:
     assert ranks.leftovers() == []
 
 
+def test_a_rank_says_in_which_boot_and_when_it_measured(ranks: Ranks) -> None:
+    ranks.profile["rendezvous_s"] = 1
+    for path, text in (("sys/kernel/random/boot_id", "c82c1b05\n"), ("uptime", "4711.25 900.00\n")):
+        file = ranks.folder / "spark1/proc" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    result = ranks.here("spark1")
+    assert (result["boot_id"], result["uptime_s"]) == ("c82c1b05", 4711.25)
+    assert abs(result["clock_step_s"]) < 0.5
+    assert result["duration_s"] > 0.5
+
+
 def test_wrong_data_of_a_pair_is_counted_there(ranks: Ranks) -> None:
     ranks.nccl["pair_sizes_bytes"] = [4096]
     ranks.behave("spark2", corrupt="pairs")

@@ -249,6 +249,19 @@ def test_what_cannot_be_measured_is_skipped_with_the_reason(
     clean(ranks)
 
 
+def test_a_rank_says_in_which_boot_and_when_it_measured(ranks: ProgramRanks) -> None:
+    proc = ranks.folder / "spark1/proc"
+    (proc / "sys/kernel/random").mkdir(parents=True)
+    (proc / "sys/kernel/random/boot_id").write_text("c82c1b05\n", encoding="utf-8")
+    (proc / "uptime").write_text("4711.25 900.00\n", encoding="utf-8")
+    ranks.profile["rendezvous_s"] = 1
+    result = ranks.here("spark1")
+    assert result["skipped"] is None
+    assert (result["boot_id"], result["uptime_s"]) == ("c82c1b05", 4711.25)
+    assert abs(result["clock_step_s"]) < 0.5
+    assert result["duration_s"] > 0.5
+
+
 def test_one_node_and_a_profile_without_settings(ranks: ProgramRanks) -> None:
     ranks.plan["nodes"] = {"spark1": ranks.plan["nodes"]["spark1"]}
     assert ranks.here("spark1")["skipped"] == "one node alone has no fabric to measure"

@@ -10,8 +10,9 @@ import typing as t
 
 import pytest
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.checks import CHECKS
-from ansible_collections.gb10.cluster.plugins.module_utils.verdict.judge import judge
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.judge import evaluate, judge
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.outcome import BLOCKED
+from ansible_collections.gb10.cluster.plugins.module_utils.verdict.profiles import parsed_limits
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.records import title
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.verdict import decide
 from ansible_collections.gb10.cluster.plugins.module_utils.verdict.views import Reading, View, views
@@ -92,6 +93,17 @@ def test_a_required_input_that_is_missing_or_garbled_never_admits(profile_name, 
     assert [record["outcome"] for record in mine] != ["pass"]
 
 
+@pytest.mark.parametrize("mutate", [delete, blank, garble, nest])
+@pytest.mark.parametrize("key", ["boot_id", "uptime_s", "clock_step_s"])
+@pytest.mark.parametrize(("name", "kind"), [(GB10, "measurements"), (LAB, "measurements"), (GB10, "nccl")])
+def test_when_it_was_measured_missing_or_garbled_never_admits(name, kind, key, mutate):
+    reading = builders.healthy_reading(builders.plan(), name)
+    mutate(getattr(reading, kind)["spark1"], key)
+    verdict = decide(reading, "run")["verdict"]
+    assert verdict["outcome"] == "refuse"
+    assert ["spark1", "spark2", "spark3"] not in verdict["valid_pools"]
+
+
 @pytest.mark.parametrize("name", PROFILES)
 @pytest.mark.parametrize("kind", ["facts", "discoveries", "measurements", "nccl"])
 @pytest.mark.parametrize("value", [None, "garbage", [], {}, {"node": "spark2"}, 7], ids=repr)
@@ -141,8 +153,7 @@ def test_every_leaf_of_the_measurements_matters_or_is_known_not_to():
     assert silent <= harmless
 
 
-@pytest.mark.parametrize("name", PROFILES)
-@pytest.mark.parametrize(
+another_time = pytest.mark.parametrize(
     ("values", "says"),
     [
         pytest.param({"boot_id": "the one before"}, "was started again between", id="another boot"),
@@ -154,6 +165,10 @@ def test_every_leaf_of_the_measurements_matters_or_is_known_not_to():
         pytest.param({"clock_step_s": None}, "is not known", id="nobody watched the clock"),
     ],
 )
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@another_time
 def test_a_measurement_from_another_time_is_none(name, values, says):
     reading = builders.healthy_reading(builders.plan(), name)
     reading.measurements["spark2"].update(values)
@@ -163,10 +178,52 @@ def test_a_measurement_from_another_time_is_none(name, values, says):
     assert says in t.cast("str", evidence["verdict"]["diagnosis"]["next_action"])
 
 
-def test_a_clock_that_is_slewed_is_no_finding():
+@another_time
+def test_a_rank_from_another_time_is_none(values, says):
+    reading = builders.soaked(builders.healthy_reading(builders.plan()))
+    assert reading.nccl is not None
+    reading.nccl["spark2"].update(values)
+    verdict_is_unknown(reading, says)
+
+
+@pytest.mark.parametrize("key", ["boot_id", "uptime_s", "clock_step_s"])
+def test_a_rank_that_does_not_say_when_it_measured_is_none(key):
+    reading = builders.soaked(builders.healthy_reading(builders.plan()))
+    assert reading.nccl is not None
+    t.cast("dict[str, t.Any]", reading.nccl["spark2"]).pop(key)
+    verdict_is_unknown(reading, "is not known")
+
+
+def verdict_is_unknown(reading: Reading, says: str) -> None:
+    """Of every check that stands on the rank of spark2, by itself. The whole is one finding."""
+    verdict = decide(reading, "run")["verdict"]
+    assert (verdict["outcome"], verdict["blocked_by"]) == ("refuse", ["N14 spark2"])
+    assert verdict["diagnosis"]["suspects"] == ["node spark2"]
+    assert says in t.cast("str", verdict["diagnosis"]["next_action"])
+    limits = parsed_limits(reading.profile)
+    for check_id in ("C02", "C03", "C04", "C05", "C06", "C08", "C11", "N10", "N14", "N15", "N16", "N17", "P06"):
+        check = CHECKS[check_id]
+        mine = [view for view in views(check.scope, reading) if "spark2" in " ".join(view.subject.values())]
+        outcomes = [evaluate(check, view, limits[check_id]) for view in mine]
+        assert {outcome.name for outcome in outcomes} == {"unknown"}, check_id
+        assert all(says in outcome.message for outcome in outcomes), check_id
+
+
+@pytest.mark.parametrize("kind", ["measurements", "nccl"])
+@pytest.mark.parametrize(
+    ("step", "outcome"),
+    [
+        pytest.param(0.05, "admit", id="hardly"),
+        pytest.param(-1.0, "admit", id="as much as is allowed"),
+        pytest.param(1.01, "refuse", id="more"),
+    ],
+)
+def test_a_clock_may_be_set_as_far_as_the_profile_says(kind, step, outcome):
     reading = builders.healthy_reading(builders.plan())
-    reading.measurements["spark2"].update(clock_step_s=0.05)
-    assert decide(reading, "run")["verdict"]["outcome"] == "admit"
+    getattr(reading, kind)["spark2"].update(clock_step_s=step)
+    assert decide(reading, "run")["verdict"]["outcome"] == outcome
+    reading.profile["clock_step_s"]["max"] = 0.01
+    assert decide(reading, "run")["verdict"]["outcome"] == "refuse"
 
 
 def leaves(value: t.Any, path: tuple[t.Any, ...] = ()) -> t.Iterator[tuple[t.Any, ...]]:
