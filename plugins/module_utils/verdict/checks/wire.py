@@ -12,7 +12,7 @@ from ...probe.counters import is_pause_counter
 from ...probe.ping import payload
 from ...shape import fits
 from ..limits import AtMost, Limits
-from ..outcome import Outcome, degraded, failed, graded, passed, unknown
+from ..outcome import Grade, Outcome, degraded, failed, graded, passed, unknown
 from ..registry import check
 from ..views import CageView, DirectionView, HalfView
 
@@ -114,7 +114,7 @@ def module(cage: CageView, limits: Limits) -> Outcome:
     scope="half",
     parents=("N00", "L01", "L02"),
     explained_by=("N09",),
-    limits={"pauses": AtMost},
+    limits={"pauses": AtMost, "lossless_pauses_per_s": AtMost},
     active=True,
 )
 def flow_control(half: HalfView, limits: Limits) -> Outcome:
@@ -122,22 +122,28 @@ def flow_control(half: HalfView, limits: Limits) -> Outcome:
 
     Pauses alone are congestion; with bandwidth lost they are the reason. A cable between two nodes is not asked: link
     pause is on there and two ends of one speed do not congest each other.
+
+    Where the plan declares a lossless fabric, pauses of its priority are by design (spark-facts 3.3): some are allowed
+    for each second. All others are not.
     """
     if half.reading.plan["topology"] != "switch":
         return passed("no switch, nothing to congest")
     if half.growth is None or not fits(half.growth, dict[str, int]):
         return unknown(half.absence("growth"))
     pauses = {name: value for name, value in half.growth.items() if is_pause_counter(name)}
-    limit = limits.get(AtMost, "pauses")
+    priority = half.lossless_priority
     details: dict[str, t.Any] = {
-        "measured": {"growth": pauses, "link_pause": half.half.get("pause")},
-        "threshold": limit.shown(),
+        "measured": {"growth": pauses, "link_pause": half.half.get("pause"), "duration_s": half.measured_s},
+        "threshold": limits.get(AtMost, "pauses").shown()
+        | ({} if priority is None else {"lossless_pauses_per_s": limits.get(AtMost, "lossless_pauses_per_s").max}),
     }
-    if not pauses:
-        return unknown(f"{half.planned['netdev']} does not count pauses", **details)
-    grown = {name: value for name, value in pauses.items() if limit.grade(value) != "pass"}
+    why = _uncounted(half, pauses)
+    if why is not None:
+        return unknown(why, **details)
+    grown = _too_many(half, pauses, limits)
     if not grown:
-        return passed("no pauses", **details)
+        designed = sum(pauses[name] for name in _by_design(half))
+        return passed(f"no more pauses than a lossless priority {priority} has" if designed else "no pauses", **details)
     words = ", ".join(f"{name} +{value}" for name, value in grown.items())
     normal = [way.bandwidth_is_normal for way in half.ways]
     if None in normal:
@@ -152,3 +158,32 @@ def flow_control(half: HalfView, limits: Limits) -> Outcome:
         ],
         **details,
     )
+
+
+def _by_design(half: HalfView) -> list[str]:
+    """The counters of pauses that a lossless fabric has by design."""
+    priority = half.lossless_priority
+    return [] if priority is None else [f"{way}_prio{priority}_pause" for way in ("rx", "tx")]
+
+
+def _uncounted(half: HalfView, pauses: dict[str, int]) -> str | None:
+    """Why the pauses cannot be judged; None when they can. mlx5 counts those of a priority only where PFC is on."""
+    if not pauses:
+        return f"{half.planned['netdev']} does not count pauses"
+    absent = [name for name in _by_design(half) if name not in pauses]
+    if absent:
+        return f"{half.planned['netdev']} does not count {' and '.join(absent)}: is priority flow control on?"
+    if _by_design(half) and not half.measured_s:
+        return f"how long {half.node} measured is not known"
+    return None
+
+
+def _too_many(half: HalfView, pauses: dict[str, int], limits: Limits) -> dict[str, int]:
+    none, rate = limits.get(AtMost, "pauses"), limits.get(AtMost, "lossless_pauses_per_s")
+    seconds, designed = half.measured_s, _by_design(half)
+
+    def grade(name: str, value: int) -> Grade:
+        # Without its seconds a count that is by design was not judged before: `_uncounted`.
+        return rate.grade(value / seconds) if seconds and name in designed else none.grade(value)
+
+    return {name: value for name, value in pauses.items() if grade(name, value) != "pass"}

@@ -52,6 +52,17 @@ class HalfView(View):
         return t.cast("dict[str, int] | None", get(deltas, self.planned["rdma"]))
 
     @property
+    def measured_s(self) -> float | None:
+        """How long it took in which counters grew. The wait for the peers is in it: a few seconds of some minutes."""
+        seconds = get(self.reading.measurement(self.node), "duration_s")
+        return t.cast("float", seconds) if fits(seconds, float) and seconds > 0 else None
+
+    @property
+    def lossless_priority(self) -> int | None:
+        """The priority that is paused by design; None where the plan declares no lossless fabric."""
+        return t.cast("int | None", get(get(self.reading.plan, "lossless"), "traffic_class"))
+
+    @property
     def ends(self) -> list[NodeFacts]:
         """Of this node and of the one at the other end of the cable, where there is one."""
         return [self.reading.facts[node] for node in self._end_nodes]

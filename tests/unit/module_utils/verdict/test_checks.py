@@ -77,6 +77,17 @@ def growth(**values: int) -> t.Callable[[Reading], t.Any]:
     return lambda reading: reading.measurements["spark1"]["counter_deltas"]["rocep1s0f0"].update(values)
 
 
+def lossless(**values: int) -> t.Callable[[Reading], t.Any]:
+    """Pauses in 100 s, in a plan whose priority 3 is lossless."""
+
+    def spoil(reading: Reading) -> None:
+        t.cast("dict[str, t.Any]", reading.plan)["lossless"] = {"dscp": 26, "traffic_class": 3}
+        reading.measurements["spark1"]["duration_s"] = 100.0
+        growth(**values)(reading)
+
+    return spoil
+
+
 def way(**values: t.Any) -> t.Callable[[Reading], t.Any]:
     return lambda reading: direction_of(reading, PATH, "spark1").update(t.cast("t.Any", values))
 
@@ -554,6 +565,75 @@ CASES = [
         "unknown",
         "whether bandwidth was lost is not known",
         topology="switch",
+    ),
+    Case(
+        "pauses by design",
+        "L13",
+        HALF,
+        lossless(rx_prio3_pause=5900, tx_prio3_pause=5900),
+        "pass",
+        "no more pauses than a lossless priority 3 has",
+        topology="switch",
+    ),
+    Case("lossless without pauses", "L13", HALF, lossless(), "pass", "no pauses", topology="switch"),
+    Case(
+        "more pauses than are by design",
+        "L13",
+        HALF,
+        lossless(tx_prio3_pause=5901),
+        "degraded",
+        "tx_prio3_pause +5901, no bandwidth lost",
+        "configuration",
+        topology="switch",
+    ),
+    Case(
+        "more pauses than are by design, with loss",
+        "L13",
+        HALF,
+        all_of(lossless(rx_prio3_pause=60000), lambda r: slow(r, "spark1")),
+        "fail",
+        "rx_prio3_pause +60000, bandwidth lost",
+        "configuration",
+        topology="switch",
+    ),
+    Case(
+        "another priority than is lossless",
+        "L13",
+        HALF,
+        lossless(rx_prio3_pause=9, rx_prio0_pause=1),
+        "degraded",
+        "rx_prio0_pause +1, no",
+        topology="switch",
+    ),
+    Case(
+        "the whole link in a lossless fabric",
+        "L13",
+        HALF,
+        lossless(rx_pause_ctrl_phy=1),
+        "degraded",
+        "rx_pause_ctrl_phy +1, no",
+        topology="switch",
+    ),
+    Case(
+        "PFC is off at a node of a lossless fabric",
+        "L13",
+        HALF,
+        all_of(lossless(), lambda r: r.measurements["spark1"]["counter_deltas"]["rocep1s0f0"].pop("tx_prio3_pause")),
+        "unknown",
+        "enp1s0f0np0 does not count tx_prio3_pause: is priority flow control on?",
+        topology="switch",
+    ),
+    *(
+        Case(
+            f"pauses by design in {seconds!r} s",
+            "L13",
+            HALF,
+            all_of(lossless(), lambda r, seconds=seconds: r.measurements["spark1"].update(duration_s=seconds)),
+            "unknown",
+            "how long spark1 measured is not known",
+            topology="switch",
+        )
+        for seconds in (None, 0.0, "100", float("nan"))
     ),
     Case("pauses on a cable", "L13", HALF, growth(rx_pause_ctrl_phy=9), "pass", "no switch"),
     Case("pauses not counted", "L13", HALF, no_pause_counters, "unknown", "does not count pauses", topology="switch"),
