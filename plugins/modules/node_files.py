@@ -76,8 +76,8 @@ options:
         choices: [true]
       backup:
         description:
-          - Whether to keep the original beside the file, once, as C(PATH.gb10-original). Where there was no file, an empty
-            one says so.
+          - Whether to keep the original beside the file, once, as C(PATH.gb10-original).
+          - Where there was no file, an empty one says so.
         type: bool
         default: false
       restore:
