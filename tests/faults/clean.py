@@ -32,7 +32,7 @@ HERRINGS = (
 
 def runs(gb10: int = 25, virtual: int = 15, seed: int = 20261124) -> t.Iterator[Clean]:
     for number in range(gb10):
-        yield _judged(f"GB10, seed {seed + number}", lambda dice: _gb10(dice), seed + number)
+        yield _judged(f"GB10, seed {seed + number}", _gb10, seed + number)
     for number in range(virtual):
         yield _judged(f"recorded virtual Sparks, seed {seed + number}", _virtual, seed + number)
 

@@ -101,7 +101,7 @@ class Machines:
         try:
             if late:
                 _inject_late(self.lab, late, process)
-            output, _ = process.communicate(timeout=PATIENCE_S)
+            output = process.communicate(timeout=PATIENCE_S)[0]
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -148,4 +148,5 @@ def _hang_up(folder: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            check=False,
         )

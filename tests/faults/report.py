@@ -42,18 +42,18 @@ class Matrix:
     def false_alarms(self) -> int:
         return len(self.alarms) + sum(len(run.alarms) for run in self.clean)
 
-    def shortfalls(self, bar: Bar | None) -> list[str]:
-        """Why this is not good enough. Without a bar (a part was asked for) only what went wrong counts."""
+    def shortfalls(self, needed: Bar | None) -> list[str]:
+        """Why this is not good enough. Without it (a part was asked for) only what went wrong counts."""
         missed = [f"{result.case}: not detected" for result in self.results if not result.detected]
         missed += [f"{r.case}: detected, but not localised" for r in self.results if r.detected and not r.localised]
         missed += [f"false alarm, {alarm}" for alarm in self.alarms]
         missed += [f"false alarm, {run.name}: {alarm}" for run in self.clean for alarm in run.alarms]
-        if bar is not None:
+        if needed is not None:
             counted = {
-                "faults": (len(self.results), bar.injected),
-                "faults on virtual Sparks": (self._injected("live"), bar.live),
-                "clean runs": (len(self.clean), bar.clean),
-                "clean runs on virtual Sparks": (sum(run.where == "live" for run in self.clean), bar.clean_live),
+                "faults": (len(self.results), needed.injected),
+                "faults on virtual Sparks": (self._injected("live"), needed.live),
+                "clean runs": (len(self.clean), needed.clean),
+                "clean runs on virtual Sparks": (sum(run.where == "live" for run in self.clean), needed.clean_live),
             }
             missed += [
                 f"{count} {what}, and the bar is {least}" for what, (count, least) in counted.items() if count < least

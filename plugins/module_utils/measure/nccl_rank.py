@@ -188,5 +188,8 @@ class Rank:
             return
         first = self._logs[: self._logs_together]
         together = sum(self._host.size(log) or 0 for log in first) if len(first) < len(self._logs) else None
-        lines = lambda: (line for log in self._logs for line in self._host.lines(log))  # noqa: E731
+
+        def lines() -> t.Iterator[str]:
+            return (line for log in self._logs for line in self._host.lines(log))
+
         self._measurement["log"], self._measurement["pair_transports"] = read_log(lines, together)

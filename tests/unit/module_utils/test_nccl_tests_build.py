@@ -197,7 +197,7 @@ def test_an_archive_comes_over_https(node: Node, monkeypatch: pytest.MonkeyPatch
         asked.append(url)
         return io.BytesIO(content)
 
-    monkeypatch.setattr(building.urllib.request, "urlopen", answer)
+    monkeypatch.setattr(building, "open_url", answer)
     source = building.Source("v2.18.3", "https://example.com/a.tar.gz", hashlib.sha256(content).hexdigest())
     if shutil.which("make"):
         building.build(node.host, source, node.tools(), GENCODE)

@@ -422,6 +422,7 @@ def egress(way: DirectionView, limits: Limits) -> Outcome:
     planned = way.sender["netdev"]
     longest = max((length for length, _dev in candidates), default=None)
     devices = sorted({dev for length, dev in candidates if length == longest})
+    astray = [device for device in devices if device != planned]
     measured = {"devices": devices}
     if devices == [planned]:
         return passed(f"over {planned}", measured=measured)
@@ -430,7 +431,7 @@ def egress(way: DirectionView, limits: Limits) -> Outcome:
         cause="configuration",
         remedy=[
             f"remove the route to {peer} over {' and '.join(astray)} on {way.sender['node']}"
-            if (astray := [device for device in devices if device != planned])
+            if astray
             else f"run site.yml: role fabric writes the planned addresses of {way.sender['node']}"
         ],
         measured=measured,

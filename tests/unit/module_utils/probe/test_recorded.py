@@ -89,13 +89,16 @@ def test_other_files(recorded) -> None:
     assert parse_memlock_kib(recorded("real-debian13-limits.txt")) is not None
 
 
+MEASURED_SINCE = {"pairs", "pairs_served", "pings", "boot_id", "uptime_s", "clock_step_s"}  # these were recorded
+
+
 @pytest.mark.parametrize("node", ["spark1", "spark2"])
 @pytest.mark.parametrize(
     ("kind", "shape"), [("facts", contracts.NodeFacts), ("measurement", contracts.RdmaMeasurement)]
 )
 def test_whole_results_have_the_shape_of_the_contract(recorded, node: str, kind: str, shape: t.Any) -> None:
     result = json.loads(recorded(f"real-virtual-{node}-{kind}.json"))
-    since_recorded = {"facts": {"admission", "gpu_module"}, "measurement": {"pairs", "pairs_served", "pings"}}[kind]
+    since_recorded = {"facts": {"admission", "gpu_module"}, "measurement": MEASURED_SINCE}[kind]
     fields = set(t.get_type_hints(shape))
     assert fields - optional_keys(shape) - since_recorded <= set(result) <= fields
     parts = {"directions": contracts.Direction, "served": contracts.Served, "halves": contracts.HalfFacts}
