@@ -138,8 +138,7 @@ def _apply_guarded(host: Host, jobs: t.Mapping[str, Job], records: dict[str, t.A
                 found = fingerprint(host, job.part.fingerprint)
                 records[name] = {**(job.part.record or {}), FINGERPRINT: found}
     except (BaseRefused, OSError) as error:
-        undo.restore_now(host)
-        raise BaseRefused(f"{error}. Firewall and SSH are as before") from error
+        raise BaseRefused(f"{error}. {undo.restore_now(host)}") from error
     return unit
 
 

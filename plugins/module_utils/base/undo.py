@@ -98,25 +98,34 @@ def _script(host: Host, way: Way) -> str:
         "# Written by gb10.cluster, module dgx_base: puts firewall and SSH of this node back to what they were.",
         f"# Run by {UNIT}.timer when a change was not confirmed in time. Safe to run by hand.",
         "export LC_ALL=C",
+        "kept=yes",
     ]
     for number, (path, kept) in enumerate(sorted(way["files"].items())):
         target = shlex.quote(str(host.path(path)))
         if kept is None:
-            lines.append(f"rm -f {target}")
+            lines.append(f"rm -f {target} || kept=no")
             continue
         aside = f"{PENDING}/file{number}"
         host.write(aside, *kept)
         lines.append(f"mkdir -p {shlex.quote(str(host.path(path).parent))}")
-        lines.append(f"cp -p {shlex.quote(str(host.path(aside)))} {target}.tmp && mv -f {target}.tmp {target}")
+        lines.append(
+            f"cp -p {shlex.quote(str(host.path(aside)))} {target}.tmp && mv -f {target}.tmp {target} || kept=no"
+        )
     lines += [shlex.join(rooted(host, argv)) for argv in way["commands"]]
-    lines.append(f"rm -rf {shlex.quote(str(host.path(PENDING)))}")
+    lines.append(f"[ $kept = yes ] && rm -rf {shlex.quote(str(host.path(PENDING)))}")
     return "\n".join(lines) + "\n"
 
 
-def restore_now(host: Host) -> None:
-    """Go back at once, not when the time is up."""
-    host.run(["/bin/sh", str(host.path(f"{PENDING}/restore.sh"))], 120)
+def restore_now(host: Host) -> str:
+    """Go back at once, not when the time is up. Returns what became of it; where it fails, the timer tries again."""
+    result = host.run(["/bin/sh", str(host.path(f"{PENDING}/restore.sh"))], 120)
+    if not result.ok:
+        return (
+            f"Not all files of firewall and SSH could be put back; {UNIT}.timer tries again, and by hand: "
+            f"sh {PENDING}/restore.sh"
+        )
     revert.disarm(host, UNIT)
+    return "Firewall and SSH are as before"
 
 
 def forget(host: Host) -> None:

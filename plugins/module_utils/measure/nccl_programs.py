@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import typing as t
-from pathlib import Path
 
 from ..contracts import NcclTestsSettings
 from ..probe.nccl_programs import PROGRAMS, writes_json
@@ -18,6 +16,7 @@ from .lock import alone
 from .nccl import unmeasured
 from .nccl_rank import Rank
 from .readiness import gpu_work, short_of_memory, wanted_free_kib
+from .results import Broken
 from .window import Window
 
 if t.TYPE_CHECKING:
@@ -63,12 +62,12 @@ class Programs:
         maps = "".join(f"0-0 r-xp 0 00:00 0 {path}\n" for path in paths)
         return t.cast("NcclLibrary", nccl_place.library(maps, None))
 
-    def digest(self) -> str:
-        digest = hashlib.sha256()
-        for path in self.paths():
-            with Path(path).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+    def digest(self, host: Host) -> str:
+        """Of both programs, so that equal ones can be told."""
+        result = host.run(["sha256sum", *self.paths()], timeout_s=USAGE_S)
+        if not result.ok:
+            raise Broken("software", f"the programs cannot be read: {hydra.last_words(result)}", result)
+        return " ".join(line.split()[0] for line in result.stdout.splitlines())
 
     def writes_json(self, host: Host) -> bool:
         usage = host.run([self.paths()[0], "--help"], timeout_s=USAGE_S)

@@ -101,10 +101,7 @@ class Rank:
 
     def _arrival(self) -> Arrival:
         spare = available_bytes(self._host.read("/proc/meminfo") or "") - wanted_free_kib(self._profile) * 1024
-        try:
-            return {"spare_bytes": spare, "programs": self._programs.digest()}
-        except OSError as error:
-            raise Broken("software", f"the programs cannot be read: {error.strerror}") from error
+        return {"spare_bytes": spare, "programs": self._programs.digest(self._host)}
 
     def _arrivals(self, values: list[t.Any]) -> list[Arrival]:
         if not fits(values, list[Arrival]):

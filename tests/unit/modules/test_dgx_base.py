@@ -309,6 +309,22 @@ def test_a_failure_on_the_way_puts_all_back_at_once(node: BaseNode, call: Call) 
     assert (node.read(NFT), node.read("etc/gb10/firewall.nft"), node.timer) == (None, None, None)
 
 
+def test_what_cannot_be_put_back_is_told_and_its_way_back_stays(node: BaseNode, call: Call) -> None:
+    call(**closed())
+    call(state="confirmed")
+    node.fail("systemctl", "reload-or-restart")
+    (node.bin / "cp").write_text("#!/bin/sh\necho no space left >&2; exit 1\n")
+    (node.bin / "cp").chmod(0o755)
+    result = call(**closed(open_ports=[9000]))
+    assert "Not all files of firewall and SSH could be put back; gb10-base-revert.timer tries again" in result["msg"]
+    assert node.read("var/lib/gb10/base/pending/way.json") is not None
+    assert node.timer is not None
+    (node.bin / "cp").unlink()
+    assert subprocess.run(["/bin/sh", node.root / "var/lib/gb10/base/pending/restore.sh"], check=False).returncode == 0
+    assert "9000" not in str(node.read("etc/gb10/firewall.nft"))
+    assert node.read("var/lib/gb10/base/pending/way.json") is None
+
+
 def test_rules_that_nft_refuses_are_never_written(node: BaseNode, call: Call) -> None:
     node.fail("nft", "-c")
     assert "/etc/gb10/firewall.nft would not be valid" in call(**closed())["msg"]

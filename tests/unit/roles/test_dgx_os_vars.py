@@ -30,6 +30,7 @@ def derive(name: str, installed: list[str], **given: t.Any) -> t.Any:
     facts = {"os_id": given.pop("os_id", "ubuntu"), "hostname": given.pop("hostname", "spark-12ab")}
     if "time_sync" in given:
         facts["time_sync"] = given.pop("time_sync")
+    facts |= {name: given.pop(name) for name in ("ota_torn_percent",) if name in given}
     facts["dgx_release"] = given.pop("dgx_release", {})
     facts["packages"] = dict.fromkeys(variables["__dgx_os_time_services"]) | dict.fromkeys(PROBE_PACKAGES)
     facts["packages"] |= dict.fromkeys(installed, "1.0")
@@ -116,3 +117,18 @@ HOSTS_LINES = [
 def test_loopback_lines_with_the_nodes_name(line: str, disabled: bool) -> None:
     (pattern,) = derive("__dgx_os_hosts_disable", [])
     assert bool(re.search(pattern, line + "\n")) is disabled
+
+
+@pytest.mark.parametrize(
+    ("given", "torn", "said"),
+    [
+        ({}, 0, ""),
+        ({"ota_torn_percent": 0}, 0, ""),
+        ({"ota_torn_percent": 12}, 12, "(12 % of its last update are missing)"),
+        ({"ota_torn_percent": None}, None, "(how much of its last update is missing is not known)"),
+    ],
+    ids=["no tool", "complete", "torn", "the tool gave no answer"],
+)
+def test_only_a_score_of_zero_is_a_complete_update(given: dict[str, int | None], torn: int | None, said: str) -> None:
+    assert derive("__dgx_os_torn", [], **given) == torn
+    assert derive("__dgx_os_torn_said", [], **given) == said

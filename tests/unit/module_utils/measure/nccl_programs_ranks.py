@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from ansible_collections.gb10.cluster.plugins.module_utils.host import Host
 from ansible_collections.gb10.cluster.plugins.module_utils.measure import nccl_programs
 from ansible_collections.gb10.cluster.tests.unit import builders
-from ansible_collections.gb10.cluster.tests.unit.module_utils.measure.nccl_ranks import FAKES, GPU, NODES, REPOSITORY
-from ansible_collections.gb10.cluster.tests.unit.module_utils.measure.nccl_ranks import _free_port as free_port
-from ansible_collections.gb10.cluster.tests.unit.module_utils.measure.node_processes import NodeProcesses
+from ansible_collections.gb10.cluster.tests.unit.module_utils.measure.nccl_ranks import (
+    FAKES,
+    GPU,
+    NODES,
+    RankProcesses,
+    free_port,
+)
 
 HERE = Path(__file__).parent
 PROGRAMS = ("all_gather_perf", "all_reduce_perf")
 LINKED = "\tlibmpich.so.12 => /lib/libmpich.so.12 (0x1)\n\tlibnccl.so.2 => {library} (0x2)\n"
 
 
-class ProgramRanks(NodeProcesses):
+class ProgramRanks(RankProcesses):
     def __init__(self, folder: Path, real: bool) -> None:
         super().__init__(folder)
         self.plan = builders.plan("triangle")
@@ -34,7 +37,7 @@ class ProgramRanks(NodeProcesses):
         (folder / "programs").mkdir()
         for name in PROGRAMS:
             text = (FAKES / "nccl_tests.py").read_text()
-            self._script(folder / "programs" / name, f"#!{python}\n{text}")
+            self.script(folder / "programs" / name, f"#!{python}\n{text}")
         self.library = folder / "libnccl.so.2"
         self.library.write_bytes(b"no ELF, but linked: NCCL_IB_SUBNET_AWARE_ROUTING")
         for node in NODES:
@@ -46,20 +49,7 @@ class ProgramRanks(NodeProcesses):
             self.command(node, "ldd", f"printf '%s' '{LINKED.format(library=self.library)}'")
             self.behave(node)
             for name in () if real else ("mpiexec.hydra", "hydra_pmi_proxy"):
-                self._script(folder / node / "bin" / name, f"#!{python}\n{(FAKES / 'hydra.py').read_text()}")
-
-    def _script(self, path: Path, text: str) -> None:
-        path.write_text(text)
-        path.chmod(0o755)
-
-    def command(self, node: str, name: str, script: str) -> None:
-        self._script(self.folder / node / "bin" / name, f"#!/bin/sh\n{script}\n")
-
-    def memory(self, node: str, kib: int) -> None:
-        (self.folder / node / "proc/meminfo").write_text(f"MemTotal: {2 * kib} kB\nMemAvailable: {kib} kB\n")
-
-    def behave(self, node: str, **how: object) -> None:
-        (self.folder / node / "behaviour.json").write_text(json.dumps(how))
+                self.script(folder / node / "bin" / name, f"#!{python}\n{(FAKES / 'hydra.py').read_text()}")
 
     def seen(self, node: str) -> dict:
         """What the last program on a node was given."""
@@ -73,23 +63,9 @@ class ProgramRanks(NodeProcesses):
         self._write()
         ports = [str(free_port()), str(free_port())]
         for node in nodes or NODES:
-            told = {"PYTHONPATH": str(REPOSITORY / ".collections")}
-            told |= {"FAKE_NCCL_TESTS": str(self.folder / node / "behaviour.json")}
-            self.processes[node] = subprocess.Popen(
-                [sys.executable, str(HERE / "run_nccl_tests.py"), str(self.folder), node, *ports],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=os.environ | told | (environment or {}),
-            )
-
-    def results(self, timeout_s: float = 100) -> dict[str, dict]:
-        found = {}
-        for node, process in self.processes.items():
-            out, err = process.communicate(timeout=timeout_s)
-            assert process.returncode == 0, err
-            found[node] = json.loads(out)
-        return found
+            argv = [str(HERE / "run_nccl_tests.py"), str(self.folder), node, *ports]
+            fake = {"FAKE_NCCL_TESTS": str(self.folder / node / "behaviour.json")}
+            self.launch(node, argv, fake | (environment or {}))
 
     def run(self, *nodes: str, **options) -> dict[str, dict]:
         self.start(*nodes, **options)

@@ -25,7 +25,41 @@ IMAGE_ID = "sha256:9834876dcfb0"
 GPU = 'case "$1" in *clocks.sm*) echo "2411, 57.25, 97, P0";; esac'  # healthy under load (spark-facts 5), no process
 
 
-class Ranks(NodeProcesses):
+class RankProcesses(NodeProcesses):
+    """What the ranks of both harnesses have: a node's folder, its commands and memory, and results."""
+
+    def script(self, path: Path, text: str) -> None:
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def command(self, node: str, name: str, script: str) -> None:
+        self.script(self.folder / node / "bin" / name, f"#!/bin/sh\n{script}\n")
+
+    def memory(self, node: str, kib: int) -> None:
+        (self.folder / node / "proc/meminfo").write_text(f"MemTotal: {2 * kib} kB\nMemAvailable: {kib} kB\n")
+
+    def behave(self, node: str, **how: object) -> None:
+        (self.folder / node / "behaviour.json").write_text(json.dumps(how))
+
+    def launch(self, node: str, argv: list[str], environment: dict[str, str]) -> None:
+        self.processes[node] = subprocess.Popen(
+            [sys.executable, *argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY / ".collections")} | environment,
+        )
+
+    def results(self, timeout_s: float = 100) -> dict[str, dict]:
+        found = {}
+        for node, process in self.processes.items():
+            out, err = process.communicate(timeout=timeout_s)
+            assert process.returncode == 0, err
+            found[node] = json.loads(out)
+        return found
+
+
+class Ranks(RankProcesses):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.plan = builders.plan("triangle")
@@ -46,46 +80,22 @@ class Ranks(NodeProcesses):
             (here / "images").write_text(f"vllm:1 {IMAGE_ID} NCCL_CROSS_NIC=1\n")
             self.behave(node)
 
-    def command(self, node: str, name: str, script: str) -> None:
-        path = self.folder / node / "bin" / name
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-
-    def memory(self, node: str, kib: int) -> None:
-        (self.folder / node / "proc/meminfo").write_text(f"MemTotal: {2 * kib} kB\nMemAvailable: {kib} kB\n")
-
-    def behave(self, node: str, **how: object) -> None:
-        (self.folder / node / "behaviour.json").write_text(json.dumps(how))
-
     def here(self, node: str, runtime: str = "venv") -> dict:
         """One rank in this process, for what ends before the others matter."""
         host = Host(self.folder / node, path=f"{self.folder / node / 'bin'}:/usr/bin:/bin")
         where = Docker("vllm:1") if runtime == "docker" else Venv(str(self.folder / node / "bin/python"))
         profile = t.cast("t.Any", self.profile | {"nccl": self.nccl})
-        return dict(measure(host, node, self.plan, profile, where, _free_port()))
+        return dict(measure(host, node, self.plan, profile, where, free_port()))
 
     def start(
         self, *nodes: str, runtime: str = "venv", environment: dict[str, str] | None = None, soak_s: int = 0
     ) -> None:
         (self.folder / "plan.json").write_text(json.dumps(self.plan))
         (self.folder / "profile.json").write_text(json.dumps(self.profile | {"nccl": self.nccl}))
-        port = str(_free_port())
+        port = str(free_port())
         for node in nodes or NODES:
-            self.processes[node] = subprocess.Popen(
-                [sys.executable, str(HERE / "run_nccl.py"), str(self.folder), node, runtime, port, str(soak_s)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=os.environ | {"PYTHONPATH": str(REPOSITORY / ".collections")} | (environment or {}),
-            )
-
-    def results(self, timeout_s: float = 100) -> dict[str, dict]:
-        found = {}
-        for node, process in self.processes.items():
-            out, err = process.communicate(timeout=timeout_s)
-            assert process.returncode == 0, err
-            found[node] = json.loads(out)
-        return found
+            argv = [str(HERE / "run_nccl.py"), str(self.folder), node, runtime, port, str(soak_s)]
+            self.launch(node, argv, environment or {})
 
     def run(self, *nodes: str, **options) -> dict[str, dict]:
         self.start(*nodes, **options)
@@ -96,7 +106,7 @@ class Ranks(NodeProcesses):
         return [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
